@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// Memory is all that is remembered of one job between passes. It is saved
+// before the act that it intends. Its JSON form is stored: fields are only added.
+type Memory struct {
+	Term    int32 // term of the runs below
+	LastRun int32 // highest run number handed out in Term; a number is never used again
+
+	Current *RunRecord // the run that has the job, had it last, or is getting it
+	Next    *RunRecord // the run that is warmed while Current still works
+
+	Snapshot    flink.Snapshot // newest proven of the job, of any run
+	HadSnapshot bool           // a snapshot of this job was ever recorded: never start empty silently
+
+	Failures int       // consecutive ends of runs that were once proven, or lost
+	RetryAt  time.Time // next start not before
+
+	Savepoint SavepointRecord // attempts at stopping Current with a savepoint
+	Refused   *RefusedRecord  // this generation cannot start; nothing is tried until it changes or a restart is asked
+	Wait      string          // why the next start is put off, in one sentence
+	WaitAt    time.Time       // when to try again
+
+	Status flink.Status // as last said
+}
+
+// Phase is how far a run has come.
+type Phase string
+
+// The phases of a run, in order.
+const (
+	PhaseWarming   Phase = "warming"   // its Flink cluster comes up, empty
+	PhaseChecked   Phase = "checked"   // its program passed the preflight
+	PhaseSubmitted Phase = "submitted" // its job was handed in, or is about to be
+	PhaseProven    Phase = "proven"    // all tasks ran once, restored path as intended
+	PhaseOver      Phase = "over"      // ended; End says how
+)
+
+// RunRecord is what is remembered of one run.
+type RunRecord struct {
+	Run        flink.Run
+	Generation int32 // of the spec it was started from
+	Restart    int32 // restart count of the order it was started from
+	Spec       flink.Spec
+	Phase      Phase
+	Cold       bool // started after its predecessor ended
+	Since      time.Time
+	PhaseSince time.Time
+
+	Intended    string // snapshot path it starts from; empty: from nothing
+	StartReason string // why from there, in words for people
+	Attempts    int    // of the current phase's act
+	LastErr     string // of the last act
+
+	Restored   string         // Flink's own word, read at the first RUNNING
+	Checkpoint flink.Snapshot // newest seen over REST: a lower bound for what its directory must hold
+
+	StopTrigger string // trigger id of the stop under way
+	StopSince   time.Time
+	CancelSince time.Time
+
+	End *End
+}
+
+// EndKind is how a run ended.
+type EndKind string
+
+// The kinds of end.
+const (
+	EndFinished  EndKind = "finished"  // its bounded sources are done
+	EndStopped   EndKind = "stopped"   // by our stop with a savepoint
+	EndCanceled  EndKind = "canceled"  // by our cancel, or somebody else's
+	EndFailed    EndKind = "failed"    // Flink gave it up
+	EndLost      EndKind = "lost"      // its JobManager or its job is gone, unasked
+	EndAbandoned EndKind = "abandoned" // never got its job
+)
+
+// End is the end of a run, on record before anything follows from it.
+type End struct {
+	Kind     EndKind
+	At       time.Time
+	Cause    *flink.Cause
+	Snapshot flink.Snapshot // what it left: the savepoint of its stop, or its newest checkpoint once Listed
+	Listed   bool           // its directory was read after all its processes were gone, or needs no reading
+	Gone     bool           // no process of it is left
+}
+
+// SavepointRecord counts failed attempts at a stop with savepoint.
+type SavepointRecord struct {
+	Attempt int
+	RetryAt time.Time
+	LastErr string
+}
+
+// RefusedRecord is a generation that cannot start, and why.
+type RefusedRecord struct {
+	Generation int32
+	Restart    int32
+	Reason     string // condition reason
+	Message    string
+	At         time.Time
+}
