@@ -43,7 +43,8 @@ func all(ctx context.Context, tasks []Task, returned func(Task) error) error {
 	)
 	for _, task := range tasks {
 		wg.Go(func() {
-			stopping, err := guard(inner, task)
+			err := guard(inner, task)
+			stopping := inner.Err() != nil
 			switch {
 			case err == nil && !stopping:
 				err = returned(task)
@@ -61,19 +62,18 @@ func all(ctx context.Context, tasks []Task, returned func(Task) error) error {
 	return first
 }
 
-// guard runs one task and tells whether the context had ended when it returned.
-func guard(ctx context.Context, task Task) (stopping bool, err error) {
+// guard runs one task; a panic is an error with the stack.
+func guard(ctx context.Context, task Task) (err error) {
 	defer func() {
-		stopping = ctx.Err() != nil
 		if p := recover(); p != nil {
-			stopping, err = false, fmt.Errorf("%s: panic: %v\n%s", task.Name, p, debug.Stack())
+			err = fmt.Errorf("%s: panic: %v\n%s", task.Name, p, debug.Stack())
 		}
 	}()
 	if err := task.Run(ctx); err != nil {
-		return false, fmt.Errorf("%s: %w", task.Name, err)
+		return fmt.Errorf("%s: %w", task.Name, err)
 	}
 
-	return false, nil
+	return nil
 }
 
 // isStop tells that an error is no more than the echo of the context's end.
