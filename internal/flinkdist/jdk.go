@@ -137,7 +137,9 @@ func install(ctx context.Context, progress func(string), packages ...string) err
 	if !CanInstall() {
 		return fmt.Errorf("install %s: needs root and apt-get", names)
 	}
-	progress("installing " + names + " with apt-get")
+	if progress != nil {
+		progress("installing " + names + " with apt-get")
+	}
 	for _, args := range [][]string{{"update", "-q"}, append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)} {
 		cmd := command(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
