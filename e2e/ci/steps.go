@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// image is the API as the last closed issue left it; `buf breaking` compares with it.
+const image = "proto/waterwheel.binpb"
+
+// tool is the command line of a pinned tool, built by the Go command and cached by it.
+func tool(file string, args ...string) []string {
+	return append([]string{"go", "tool", "-modfile=.ci/tools/" + file + ".mod"}, args...)
+}
+
+// testSteps prove that the thing works, from the cheapest proof to the dearest.
+func testSteps(version string) []step {
+	return []step{
+		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
+		{"unit", 15 * time.Minute, command("go", "test", "-shuffle=on", "./...")},
+		{"ground", 10 * time.Minute, command("go", "run", "./e2e/ground")},
+		{"story", 10 * time.Minute, command("go", "run", "./e2e/story", "-short", "-version", version)},
+	}
+}
+
+// checkSteps prove that the tree is in order.
+func checkSteps() []step {
+	return []step{
+		{"generated", 5 * time.Minute, generated},
+		{"tidy", 2 * time.Minute, command("go", "mod", "tidy", "-diff")},
+		{"format", 3 * time.Minute, formatted},
+		{"buf-lint", 5 * time.Minute, command(tool("buf", "buf", "lint")...)},
+		{"buf-breaking", 2 * time.Minute, unbroken},
+		{"lint", 10 * time.Minute, command(tool("lint", "golangci-lint", "run")...)},
+		{"race", 15 * time.Minute, command("go", "test", "-race", "-shuffle=on", "./...")},
+	}
+}
+
+// choose turns the arguments into steps.
+func choose(args []string, version string) ([]step, error) {
+	all := append(testSteps(version), checkSteps()...)
+	switch {
+	case slices.Equal(args, []string{"test"}):
+		return all, nil
+	case slices.Equal(args, []string{"check"}):
+		return checkSteps(), nil
+	}
+	var chosen []step
+	for _, name := range args {
+		i := slices.IndexFunc(all, func(s step) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no step %q: use test, check, or of %s", name, names(all))
+		}
+		chosen = append(chosen, all[i])
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("what to run? test, check, or of %s", names(all))
+	}
+
+	return chosen, nil
+}
+
+func names(steps []step) string {
+	var out []string
+	for _, s := range steps {
+		out = append(out, s.name)
+	}
+
+	return strings.Join(out, " ")
+}
+
+// generated makes the code anew beside the committed one and compares. The plugins are built first, one after another,
+// since buf would have them built side by side and do their common work several times.
+func generated(ctx context.Context, out io.Writer) error {
+	for _, plugin := range []string{"protoc-gen-go", "protoc-gen-go-grpc", "protoc-gen-connect-go"} {
+		if err := command(tool("gen", plugin, "--version")...)(ctx, out); err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp("", "waterwheel-generated-")
+	if err != nil {
+		return fmt.Errorf("making room for generated code: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := command(tool("buf", "buf", "generate", "-o", dir)...)(ctx, out); err != nil {
+		return err
+	}
+	diffs, err := differences(os.DirFS("proto/gen"), os.DirFS(dir+"/proto/gen"))
+	if err != nil {
+		return err
+	}
+	for _, d := range diffs {
+		fmt.Fprintln(out, d)
+	}
+	if len(diffs) > 0 {
+		return errors.New("generated code is not fresh: run `make generate` and commit proto/gen")
+	}
+
+	return nil
+}
+
+// differences lists the files that are not the same in both trees.
+func differences(committed, fresh fs.FS) ([]string, error) {
+	have, err := contents(committed)
+	if err != nil {
+		return nil, err
+	}
+	want, err := contents(fresh)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for name, text := range want {
+		switch got, ok := have[name]; {
+		case !ok:
+			out = append(out, "missing: "+name)
+		case !bytes.Equal(got, text):
+			out = append(out, "differs: "+name)
+		}
+	}
+	for name := range have {
+		if _, ok := want[name]; !ok {
+			out = append(out, "left over: "+name)
+		}
+	}
+	slices.Sort(out)
+
+	return out, nil
+}
+
+func contents(tree fs.FS) (map[string][]byte, error) {
+	out := make(map[string][]byte)
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		out[name], err = fs.ReadFile(tree, name)
+
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading generated code: %w", err)
+	}
+
+	return out, nil
+}
+
+// formatted wants every committed Go file as gofumpt writes it.
+func formatted(ctx context.Context, out io.Writer) error {
+	list, err := exec.CommandContext(ctx, "git", "ls-files", "--", "*.go", ":!proto/gen").Output()
+	if err != nil {
+		return fmt.Errorf("listing Go files: %w", err)
+	}
+	var found bytes.Buffer
+	args := append(tool("dev", "gofumpt", "-l"), strings.Fields(string(list))...)
+	if err := command(args...)(ctx, io.MultiWriter(out, &found)); err != nil {
+		return err
+	}
+	if found.Len() > 0 {
+		return errors.New("these files are not formatted: run `make fmt`")
+	}
+
+	return nil
+}
+
+// unbroken wants the API to be readable by everybody who could read the last closed issue's.
+func unbroken(ctx context.Context, out io.Writer) error {
+	if _, err := os.Stat(image); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(out, "not checked: there is no %s, so no API was released yet (`make image` writes it)\n", image)
+		return nil
+	}
+
+	return command(tool("buf", "buf", "breaking", "--against", image)...)(ctx, out)
+}
