@@ -1,0 +1,5 @@
+// Package feed has the values that travel between the agent's end of the stream
+// and its store: rows, versions, cursors, nacks, reports that wait for the hub.
+//
+// Pure data: it imports flink and the standard library, and does nothing.
+package feed
