@@ -1,0 +1,151 @@
+package enrol
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/internal/identity"
+)
+
+const (
+	keyFile  = "agent.key"
+	svidFile = "svid.json"
+)
+
+// svid is one certificate of this agent with all that belongs to it. Never changed once made.
+type svid struct {
+	cluster string
+	id      identity.ID
+	chain   []*x509.Certificate
+	bundle  []*x509.Certificate
+	renewAt time.Time
+}
+
+func (s *svid) notAfter() time.Time { return s.chain[0].NotAfter }
+
+// record is the form on disk: one file, so that it is replaced as a whole.
+type record struct {
+	Cluster string    `json:"cluster"`
+	ID      string    `json:"id"`
+	RenewAt time.Time `json:"renewAt"`
+	Chain   string    `json:"chain"`  // PEM
+	Bundle  string    `json:"bundle"` // PEM
+}
+
+func (s *svid) save(dir string) error {
+	text, err := json.MarshalIndent(record{
+		Cluster: s.cluster, ID: s.id.String(), RenewAt: s.renewAt.Round(0),
+		Chain:  string(identity.EncodeCertificates(s.chain...)),
+		Bundle: string(identity.EncodeCertificates(s.bundle...)),
+	}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding the SVID: %w", err)
+	}
+
+	return replace(filepath.Join(dir, svidFile), text)
+}
+
+func loadSVID(dir string) (*svid, error) {
+	name := filepath.Join(dir, svidFile)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the SVID: %w", err)
+	}
+	var r record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, fmt.Errorf("reading the SVID in %s: %w", name, err)
+	}
+	s := &svid{cluster: r.Cluster, renewAt: r.RenewAt}
+	if s.chain, err = identity.DecodeCertificates([]byte(r.Chain)); err != nil {
+		return nil, fmt.Errorf("reading the SVID in %s: %w", name, err)
+	}
+	if s.bundle, err = identity.DecodeCertificates([]byte(r.Bundle)); err != nil {
+		return nil, fmt.Errorf("reading the roots in %s: %w", name, err)
+	}
+	if s.id, err = identity.IDOf(s.chain[0]); err != nil {
+		return nil, fmt.Errorf("reading the SVID in %s: %w", name, err)
+	}
+
+	return s, nil
+}
+
+func loadOrMakeKey(dir string) (*ecdsa.PrivateKey, error) {
+	name := filepath.Join(dir, keyFile)
+	text, err := os.ReadFile(name)
+	if err == nil {
+		key, err := identity.DecodeKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading the agent's key in %s: %w", name, err)
+		}
+
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the agent's key: %w", err)
+	}
+	key, err := identity.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	if text, err = identity.EncodeKey(key); err != nil {
+		return nil, err
+	}
+
+	return key, replace(name, text)
+}
+
+// readToken is the join token in a file, "" if there is no file or nothing in it.
+func readToken(name string) (string, error) {
+	text, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the join token: %w", err)
+	}
+
+	return strings.TrimSpace(string(text)), nil
+}
+
+func readBundle(name string) ([]*x509.Certificate, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading trusted roots: %w", err)
+	}
+	roots, err := identity.DecodeCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading trusted roots in %s: %w", name, err)
+	}
+
+	return roots, nil
+}
+
+// replace puts a file in place whole and durably, readable by its owner alone.
+func replace(name string, data []byte) error {
+	dir := filepath.Dir(name)
+	f, err := os.CreateTemp(dir, filepath.Base(name)+".*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, errors.Join(err, os.Remove(f.Name())))
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+
+	return nil
+}
