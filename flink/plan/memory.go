@@ -12,21 +12,28 @@ type Memory struct {
 	Term    int32 // term of the runs below
 	LastRun int32 // highest run number handed out in Term; a number is never used again
 
-	Current *RunRecord // the run that has the job, had it last, or is getting it
-	Next    *RunRecord // the run that is warmed while Current still works
+	Current  *RunRecord // the run that has the job, had it last, or is getting it
+	Next     *RunRecord // the run that is warmed while Current still works
+	Previous *RunRecord // the run before Current, until Current is proven
 
 	Snapshot    flink.Snapshot // newest proven of the job, of any run
 	HadSnapshot bool           // a snapshot of this job was ever recorded: never start empty silently
 
-	Failures int       // consecutive ends of runs that were once proven, or lost
+	Failures int       // starts in a row that failed or did not last
 	RetryAt  time.Time // next start not before
 
 	Savepoint SavepointRecord // attempts at stopping Current with a savepoint
 	Refused   *RefusedRecord  // this generation cannot start; nothing is tried until it changes or a restart is asked
-	Wait      string          // why the next start is put off, in one sentence
-	WaitAt    time.Time       // when to try again
 
-	Status flink.Status // as last said
+	Said Said // what was said last, for the times in conditions and transitions
+}
+
+// Said is the part of the last status that the next one needs.
+type Said struct {
+	Situation   Situation
+	State       flink.JobState
+	Conditions  []flink.Condition
+	Transitions []flink.Transition
 }
 
 // Phase is how far a run has come.
@@ -52,17 +59,20 @@ type RunRecord struct {
 	Since      time.Time
 	PhaseSince time.Time
 
-	Intended    string // snapshot path it starts from; empty: from nothing
-	StartReason string // why from there, in words for people
-	Attempts    int    // of the current phase's act
-	LastErr     string // of the last act
+	Intended    string         // snapshot path it starts from; empty: from nothing
+	StartReason string         // why from there, in words for people
+	Attempts    int            // of the current phase's act
+	LastErr     string         // of the last act
+	Denied      *flink.Refusal // the last act's definite no
 
 	Restored   string         // Flink's own word, read at the first RUNNING
 	Checkpoint flink.Snapshot // newest seen over REST: a lower bound for what its directory must hold
 
 	StopTrigger string // trigger id of the stop under way
+	StopDir     string // the directory of that stop alone
 	StopSince   time.Time
 	CancelSince time.Time
+	NotRunning  time.Time // since when not all its tasks run, once proven; zero while they do
 
 	End *End
 }
@@ -88,6 +98,7 @@ type End struct {
 	Snapshot flink.Snapshot // what it left: the savepoint of its stop, or its newest checkpoint once Listed
 	Listed   bool           // its directory was read after all its processes were gone, or needs no reading
 	Gone     bool           // no process of it is left
+	Counted  bool           // it went into Memory.Failures
 }
 
 // SavepointRecord counts failed attempts at a stop with savepoint.

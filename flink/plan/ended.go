@@ -1,0 +1,205 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+	"github.com/waterwheel-io/waterwheel/flink/failure"
+)
+
+// ended decides what follows the end of the current run.
+func (p *pass) ended() Plan {
+	c := p.m.Current
+	e := c.End
+	s := p.look(c)
+	if e.Kind == EndStopped && e.Listed && p.m.Next != nil && !p.suspend() && !p.outdatedNext(p.m.Next) && p.m.Next.Phase == PhaseChecked {
+		return p.handOver()
+	}
+	if e.Kind == EndCanceled && !c.Spec.Stateful() && p.warmNext() && s.REST.Job != nil && flink.JobTerminal(s.REST.Job.State) {
+		return p.handOver()
+	}
+	if !e.Gone {
+		return p.act(OldRunNotEnded, p.endState(), EndRun{Run: c.Run}, "Run %s is over (%s); ends what is left of it", c.Run, p.why(c))
+	}
+	if !e.Listed {
+		return p.listing(c)
+	}
+	if p.warmNext() && !p.suspend() {
+		return p.handOver()
+	}
+	switch {
+	case e.Kind == EndFinished && c.Restart == p.order.Restart:
+		return p.rest(JobFinished, flink.Finished, "Finished %s; an edit does not run it again, `restart` does", when(e.At))
+	case p.suspend():
+		msg := "Suspended"
+		if !p.m.Snapshot.IsZero() {
+			msg += fmt.Sprintf("; it resumes from %s %s", p.m.Snapshot.Kind, p.m.Snapshot.Path)
+		}
+		return p.rest(SuspendedInSync, flink.Suspended, "%s", msg)
+	case p.refused():
+		return p.impossible()
+	case p.countFailure(c):
+		return p.impossible()
+	case p.now.Before(p.m.RetryAt):
+		return p.backingOff(c)
+	}
+	path, why, pl, ok := p.startPath()
+	if !ok {
+		return pl
+	}
+	return p.launch(path, why, true)
+}
+
+// warmNext reports whether a successor stands ready for the order as it is now.
+func (p *pass) warmNext() bool {
+	n := p.m.Next
+	return n != nil && n.Phase == PhaseChecked && !p.outdatedNext(n) && p.look(n).REST.Reachable
+}
+
+// handOver makes the warm successor the current run and hands in its job. The
+// old run's end is on record.
+func (p *pass) handOver() Plan {
+	path, why, pl, ok := p.startPath()
+	if !ok {
+		return pl
+	}
+	n := p.m.Next
+	p.intend(n, path, why)
+	p.m.Previous, p.m.Current, p.m.Next = p.m.Current, n, nil
+	p.m.Savepoint = SavepointRecord{}
+	return p.submit(n)
+}
+
+// endState is what a person should see between a run's end and what follows.
+func (p *pass) endState() flink.JobState {
+	c := p.m.Current
+	switch {
+	case p.order.Deleted:
+		return flink.Deleting
+	case p.suspend():
+		return flink.Suspending
+	case p.refused():
+		return flink.Failed
+	case c.End.Kind == EndFinished:
+		return flink.Finished
+	case c.End.Kind == EndLost || c.End.Kind == EndFailed:
+		return flink.Failing
+	case c.End.Kind == EndAbandoned:
+		return p.state(c)
+	}
+	return flink.Upgrading
+}
+
+func (p *pass) why(c *RunRecord) string {
+	if c.End.Cause != nil {
+		return string(c.End.Kind) + ": " + c.End.Cause.String()
+	}
+	return string(c.End.Kind)
+}
+
+// listing waits for the dead run's newest checkpoint, or says why it cannot be told.
+func (p *pass) listing(c *RunRecord) Plan {
+	n := p.seen.Newest
+	switch {
+	case n == nil || n.Run != c.Run:
+		return p.wait(p.lossSituation(c), p.endState(), quick, "Run %s is over (%s); looks for its newest checkpoint", c.Run, p.why(c))
+	case n.Err != "":
+		return p.say(SnapshotsUnread, p.endState(), fmt.Sprintf("Run %s is over (%s), and its state storage cannot be read: %s; trying again", c.Run, p.why(c), n.Err),
+			said{stalled: "SnapshotsUnread", requeue: slow})
+	}
+	return p.say(SnapshotMissing, flink.Failed, fmt.Sprintf(
+		"Run %s is over (%s); checkpoint %s was completed and cannot be found now, newest found: %s. Not started from an older state; bring it back, or delete the job",
+		c.Run, p.why(c), c.Checkpoint.Path, orNone(n.Snapshot.Path)), said{stalled: "SnapshotMissing", requeue: slow})
+}
+
+func (p *pass) lossSituation(c *RunRecord) Situation {
+	switch {
+	case c.End.Kind == EndFailed:
+		return JobFailed
+	case c.End.Kind == EndLost && p.look(c).JobManager.Exists():
+		return JobLost
+	case c.End.Kind == EndLost:
+		return JobManagerLost
+	}
+	return ReadingSnapshots
+}
+
+// countFailure counts an unasked end once. It reports whether the order cannot start for good.
+func (p *pass) countFailure(c *RunRecord) bool {
+	e := c.End
+	if e.Counted || e.Kind != EndLost && e.Kind != EndFailed || p.outdated(c) {
+		return false
+	}
+	e.Counted = true
+	if c.Phase == PhaseProven && p.now.Sub(c.PhaseSince) > provenFor {
+		p.m.Failures = 0
+	}
+	lost := e.Kind == EndLost && c.Phase == PhaseProven
+	p.failedStart()
+	if lost && p.m.Failures == 1 {
+		p.m.RetryAt = time.Time{} // a lost process is not the job's fault: the first time at once
+	}
+	if c.Phase == PhaseProven {
+		return false // once RUNNING: it comes back from its newest checkpoint, with back-off
+	}
+	if e.Cause != nil {
+		if failure.ClassifyCause(e.Cause, failure.AtRestore).Kind == failure.Permanent {
+			p.refuse("StartFailed", "%s", p.sentence(*e.Cause, failure.AtRestore))
+			return true
+		}
+	}
+	if e.Kind == EndFailed && p.m.Failures >= maxStarts {
+		p.refuse("StartFailed", "%d starts failed: %s", p.m.Failures, p.why(c))
+		return true
+	}
+	return false
+}
+
+func (p *pass) backingOff(c *RunRecord) Plan {
+	from := "from nothing"
+	if !p.m.Snapshot.IsZero() {
+		from = "from " + p.m.Snapshot.Path
+	}
+	st := flink.Failing
+	if !p.m.HadSnapshot && c.Phase != PhaseProven {
+		st = flink.Starting
+	}
+	return p.say(BackingOff, st, fmt.Sprintf("Run %s is over (%s); starts again %s at %s, try %d",
+		c.Run, p.why(c), from, p.m.RetryAt.UTC().Format("15:04:05Z"), p.m.Failures+1), said{requeue: p.m.RetryAt.Sub(p.now)})
+}
+
+// leftovers ends what exists of runs that no record names: dead runs, given-up
+// warm ones, and the old run once its successor is proven.
+func (p *pass) leftovers() (Plan, bool) {
+	for _, s := range p.seen.Runs {
+		if !s.Alive() || p.named(s.Run) {
+			continue
+		}
+		st := p.m.Said.State
+		if st == "" {
+			st = flink.Pending
+		}
+		pl := p.act(Leftovers, st, EndRun{Run: s.Run}, "Ends what is left of run %s", s.Run)
+		return pl, true
+	}
+	return Plan{}, false
+}
+
+func (p *pass) named(r flink.Run) bool {
+	for _, rec := range []*RunRecord{p.m.Current, p.m.Next, p.m.Previous} {
+		if rec != nil && rec.Run == r {
+			return true
+		}
+	}
+	return false
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

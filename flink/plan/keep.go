@@ -1,0 +1,174 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// keep looks after a run that has its job: in sync, healed, or on its way to the next.
+func (p *pass) keep() Plan {
+	c := p.m.Current
+	s := p.look(c)
+	switch {
+	case c.Phase != PhaseProven:
+		return p.prove()
+	case !s.REST.Reachable:
+		return p.silent(c, s)
+	case c.StopTrigger != "":
+		return p.stopping(c, s)
+	case !c.CancelSince.IsZero():
+		return p.canceling(c, s)
+	case len(s.REST.OtherJobs) > 0:
+		p.refuse("SeveralJobs", "the program starts more than one job; one execute() per program is supported")
+		p.end(c, EndAbandoned, &flink.Cause{Message: "its program starts more than one job"})
+		return p.impossible()
+	case p.suspend():
+		p.m.Next = nil
+		return p.stop(Suspending, flink.Suspending, "to suspend")
+	case p.outdated(c) && !p.refused():
+		return p.upgrade(c, s)
+	}
+	p.m.Next = nil
+	if s.TaskManagersAlive() < int(c.Spec.TaskManagers()) {
+		return p.replaceTaskManager(c, s)
+	}
+	return p.inSync(c, s)
+}
+
+func (p *pass) silent(c *RunRecord, s flink.RunObserved) Plan {
+	since := time.Duration(0)
+	if !s.REST.SilentSince.IsZero() {
+		since = p.now.Sub(s.REST.SilentSince)
+	}
+	st := flink.Running
+	if since > 10*time.Second {
+		st = flink.Unknown
+	}
+	return p.wait(Silent, st, time.Second, "Run %s's JobManager has not answered for %s; after %s it counts as lost", c.Run, age(since), age(silentAfter))
+}
+
+func (p *pass) replaceTaskManager(c *RunRecord, s flink.RunObserved) Plan {
+	have, want := s.TaskManagersAlive(), int(c.Spec.TaskManagers())
+	last := ""
+	if n := len(s.TaskManagers); n > 0 {
+		if t := s.TaskManagers[n-1]; t.State == flink.ProcessExited {
+			last = fmt.Sprintf("; the last one ended with exit code %d", t.ExitCode)
+			if t.Reason != "" {
+				last += ": " + t.Reason
+			}
+		}
+	}
+	msg := fmt.Sprintf("%d of %d TaskManagers of run %s run; starting what is missing%s", have, want, c.Run, last)
+	if c.LastErr != "" && p.now.Sub(c.NotRunning) < backoffMin {
+		return p.wait(TaskManagerLost, flink.Failing, time.Second, "%s; last try: %s", msg, c.LastErr)
+	}
+	return p.act(TaskManagerLost, flink.Failing, EnsureRun{Launch: flink.Launch{
+		Run: c.Run, Tenant: p.order.Tenant, Name: p.order.Name, Spec: c.Spec, Generation: c.Generation, Restart: c.Restart,
+	}}, "%s", msg)
+}
+
+func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
+	j := s.REST.Job
+	if j == nil {
+		return p.wait(Silent, flink.Unknown, time.Second, "Run %s's JobManager does not list jobs now", c.Run)
+	}
+	from := "started empty"
+	if c.Intended != "" {
+		from = "from " + c.Intended
+	}
+	if c.Restored == "" && c.Intended == "" && c.StartReason != "" && p.m.HadSnapshot && !c.Spec.Stateful() {
+		from = "started " + c.StartReason
+	}
+	msg := fmt.Sprintf("Running since %s, %s", c.PhaseSince.UTC().Format("2006-01-02 15:04:05Z"), from)
+	if p.refused() {
+		f := p.m.Refused
+		return p.say(PreflightRefused, p.goingOn(), fmt.Sprintf("Generation %d cannot start: %s. Generation %d goes on: %s",
+			f.Generation, f.Message, c.Generation, msg), said{stalled: f.Reason, requeue: p.rhythm()})
+	}
+	if !j.AllRunning() {
+		msg = fmt.Sprintf("Run %s: %d of %d tasks running, Flink says %s", c.Run, j.TasksRunning, j.TasksTotal, j.State)
+		if j.Cause != nil {
+			msg += "; last failure: " + j.Cause.String()
+		}
+		return p.wait(TasksNotRunning, flink.Failing, time.Second, "%s", msg)
+	}
+	if j.Parallelism > 0 && j.Parallelism < c.Spec.Parallelism {
+		return p.wait(TasksNotRunning, flink.Running, time.Second, "%s; at parallelism %d of %d for want of slots", msg, j.Parallelism, c.Spec.Parallelism)
+	}
+	return p.say(InSync, flink.Running, msg, said{ready: true, requeue: p.rhythm()})
+}
+
+// rhythm is how often a run in sync is looked at: often enough to see each checkpoint.
+func (p *pass) rhythm() time.Duration {
+	return min(max(p.m.Current.Spec.CheckpointInterval()/2, time.Second), slow)
+}
+
+// goingOn is the state of the current run as seen now, while something else is prepared.
+func (p *pass) goingOn() flink.JobState {
+	if c := p.m.Current; c != nil && c.End == nil && c.Phase == PhaseProven {
+		if j := p.look(c).REST.Job; j != nil && j.AllRunning() {
+			return flink.Running
+		}
+		return flink.Failing
+	}
+	return flink.Upgrading
+}
+
+// upgrade brings the current run's successor: warm beside it where there is
+// room and the spec does not say otherwise.
+func (p *pass) upgrade(c *RunRecord, s flink.RunObserved) Plan {
+	if n := p.m.Next; n != nil {
+		if p.outdatedNext(n) {
+			p.m.Next = nil // its processes are a leftover now
+			return p.wait(SpecChanged, p.goingOn(), quick, "The spec changed again; run %s is given up", n.Run)
+		}
+		return p.bringUp(n)
+	}
+	sit := SpecChanged
+	if c.Restart != p.order.Restart {
+		sit = RestartAsked
+	}
+	need := p.order.Spec.MemoryBytes()
+	if p.order.Spec.Switch == flink.SwitchCold {
+		return p.coldSwitch("spec.switch says cold")
+	}
+	if p.now.Before(p.m.RetryAt) {
+		return p.wait(BackingOff, p.goingOn(), p.m.RetryAt.Sub(p.now), "The next run failed to come up %d times; run %s goes on; next try at %s",
+			p.m.Failures, c.Run, p.m.RetryAt.UTC().Format("15:04:05Z"))
+	}
+	if total := p.seen.Room.MemoryTotal; total > 0 && need > total {
+		p.refuse("NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
+		return p.inSync(c, s)
+	}
+	if need > p.seen.Room.Free() {
+		return p.coldSwitch(fmt.Sprintf("two runs do not fit: the next declares %s, free are %s", bytes(need), bytes(max(p.seen.Room.Free(), 0))))
+	}
+	n := p.newRun(false)
+	p.m.Next = n
+	pl := p.bringUp(n)
+	if pl.Situation == Warming {
+		pl = p.restate(pl, sit)
+	}
+	return pl
+}
+
+func (p *pass) outdatedNext(n *RunRecord) bool {
+	return n.Generation != p.order.Generation || p.outdated(n)
+}
+
+// coldSwitch stops the current run first; its successor is warmed after its end.
+func (p *pass) coldSwitch(why string) Plan {
+	c := p.m.Current
+	if free := p.seen.Room.Free() + p.look(c).Memory; p.order.Spec.MemoryBytes() > free {
+		return p.wait(NoRoom, p.goingOn(), slow, "Waits for room for generation %d: it declares %s, and with run %s gone %s would be free; run %s goes on",
+			p.order.Generation, bytes(p.order.Spec.MemoryBytes()), c.Run, bytes(max(free, 0)), c.Run)
+	}
+	return p.stop(SpecChanged, flink.Upgrading, "cold, since "+why)
+}
+
+// switchOver stops the old run, its successor being warm and checked.
+func (p *pass) switchOver() Plan {
+	return p.stop(Switching, flink.Upgrading, fmt.Sprintf("run %s is warm", p.m.Next.Run))
+}

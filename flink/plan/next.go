@@ -1,0 +1,177 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// Limits and rhythms of decisions. They are part of the tests' language.
+const (
+	quick       = 150 * time.Millisecond // between looks while something moves
+	slow        = 5 * time.Second        // between looks while nothing does
+	staleAfter  = 30 * time.Second       // an observation older than this is not acted upon
+	silentAfter = 2 * time.Minute        // a JobManager silent this long is lost
+	warmLimit   = 5 * time.Minute        // a run that does not get ready is given up
+	stuckLimit  = 20 * time.Second       // an edit waits this long for tasks to run before it does without a savepoint
+	cancelLimit = 30 * time.Second       // then the processes are ended
+	provenFor   = 10 * time.Minute       // a run that lasted this long clears the failure count
+	maxAttempts = 5                      // of one act before its run is given up
+	maxStarts   = 4                      // starts of one generation that failed for an unclear cause
+	backoffMin  = 10 * time.Second
+	backoffMax  = 5 * time.Minute
+)
+
+// Plan is the answer of Next.
+type Plan struct {
+	Situation Situation
+	Action    Action       // nil: nothing to do now
+	Status    flink.Status // what is said about the job
+	Memory    Memory       // save BEFORE the action runs
+	RequeueAt time.Time    // look again then, or sooner on any change
+	Gone      bool         // deleted, and nothing of it is left here
+}
+
+// Next says what to do for one job. It is total: every input has an answer, and
+// the same input has the same answer. m is not changed.
+func Next(o flink.Order, ob flink.Observed, m Memory, now time.Time) Plan {
+	p := &pass{order: o, seen: ob, m: m.clone(), now: now}
+	if now.Sub(ob.At) > staleAfter {
+		return p.wait(StaleObservation, flink.Unknown, slow, "what is known is %s old; not acting on it", age(now.Sub(ob.At)))
+	}
+	p.adopt()
+	p.note()
+	if o.Deleted {
+		return p.delete()
+	}
+	if pl, ok := p.leftovers(); ok {
+		return pl
+	}
+	p.forgive()
+	switch {
+	case p.m.Current == nil:
+		return p.begin()
+	case p.m.Current.End != nil:
+		return p.ended()
+	case p.m.Current.Phase == PhaseWarming || p.m.Current.Phase == PhaseChecked:
+		return p.bringUp(p.m.Current)
+	case p.m.Current.Phase == PhaseSubmitted:
+		return p.prove()
+	}
+	return p.keep()
+}
+
+// pass is one call of Next: its inputs, and the memory that becomes its output.
+type pass struct {
+	order flink.Order
+	seen  flink.Observed
+	m     Memory
+	now   time.Time
+}
+
+func (m Memory) clone() Memory {
+	for _, r := range []**RunRecord{&m.Current, &m.Next, &m.Previous} {
+		if *r == nil {
+			continue
+		}
+		c := **r
+		if c.End != nil {
+			c.End = new(*c.End)
+		}
+		*r = &c
+	}
+	if m.Refused != nil {
+		m.Refused = new(*m.Refused)
+	}
+	m.Said.Conditions = append([]flink.Condition(nil), m.Said.Conditions...)
+	m.Said.Transitions = append([]flink.Transition(nil), m.Said.Transitions...)
+	return m
+}
+
+// look is what was seen of a run; the zero value when nothing of it exists.
+func (p *pass) look(r *RunRecord) flink.RunObserved {
+	if r != nil {
+		for _, s := range p.seen.Runs {
+			if s.Run == r.Run {
+				return s
+			}
+		}
+	}
+	return flink.RunObserved{}
+}
+
+func (p *pass) suspend() bool { return p.order.Spec.State == flink.StateSuspended }
+
+// outdated reports whether a run was started from something else than the order now asks for.
+func (p *pass) outdated(r *RunRecord) bool {
+	return r.Run.Term != p.order.Term || r.Restart != p.order.Restart || needsRun(r.Spec, p.order.Spec)
+}
+
+// refused reports whether the order's generation is known to be unable to start.
+func (p *pass) refused() bool {
+	f := p.m.Refused
+	return f != nil && f.Generation == p.order.Generation && f.Restart == p.order.Restart
+}
+
+// forgive drops what was held against an older generation, and lets a run of
+// an equal spec stand for the new generation.
+func (p *pass) forgive() {
+	if p.m.Refused != nil && !p.refused() {
+		p.m.Refused = nil
+		p.m.Failures, p.m.RetryAt = 0, time.Time{}
+	}
+	if c := p.m.Current; c != nil && c.Generation != p.order.Generation && !p.outdated(c) &&
+		(c.End == nil || c.End.Kind == EndFinished) {
+		c.Generation, c.Spec = p.order.Generation, p.order.Spec
+		p.m.Savepoint = SavepointRecord{}
+	}
+}
+
+// newRun hands out the next run number and records the intent to start it.
+func (p *pass) newRun(cold bool) *RunRecord {
+	if p.m.Term != p.order.Term {
+		p.m.Term, p.m.LastRun = p.order.Term, 0
+	}
+	p.m.LastRun++
+	return &RunRecord{
+		Run:        flink.Run{UID: p.order.UID, Term: p.order.Term, Run: p.m.LastRun},
+		Generation: p.order.Generation, Restart: p.order.Restart, Spec: p.order.Spec,
+		Phase: PhaseWarming, Cold: cold, Since: p.now, PhaseSince: p.now,
+	}
+}
+
+// refuse records that the order's generation cannot start.
+func (p *pass) refuse(reason, format string, args ...any) {
+	p.m.Refused = &RefusedRecord{
+		Generation: p.order.Generation, Restart: p.order.Restart,
+		Reason: reason, Message: fmt.Sprintf(format, args...), At: p.now,
+	}
+}
+
+// failedStart counts a start that did not last and says when the next may come.
+func (p *pass) failedStart() {
+	p.m.Failures++
+	p.m.RetryAt = p.now.Add(backoff(p.m.Failures, backoffMin, backoffMax))
+}
+
+// backoff is min·2^(n-1), at most limit, for the n-th failure in a row.
+func backoff(n int, least, limit time.Duration) time.Duration {
+	d := least
+	for i := 1; i < n && d < limit; i++ {
+		d *= 2
+	}
+	return min(d, limit)
+}
+
+// age is a duration for people.
+func age(d time.Duration) string { return d.Round(time.Second).String() }
+
+// needsRun reports whether going from one spec to another takes a new run: what
+// only steers later decisions (upgrade mode, switch, start snapshot, desired state) does not.
+func needsRun(from, to flink.Spec) bool {
+	for _, s := range []*flink.Spec{&from, &to} {
+		s.State, s.UpgradeMode, s.Switch, s.StartFrom, s.Cluster = "", "", "", flink.StartFrom{}, ""
+	}
+	return !flink.SpecEqual(from, to)
+}

@@ -1,0 +1,249 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// adopt makes a record of the newest run that was found without one: an agent
+// that lost its records goes on with what runs instead of starting it again.
+func (p *pass) adopt() {
+	if p.m.Current != nil || p.m.LastRun != 0 || len(p.seen.Runs) == 0 {
+		return
+	}
+	s := p.seen.Runs[len(p.seen.Runs)-1]
+	for _, r := range p.seen.Runs {
+		if r.REST.Job != nil && !flink.JobTerminal(r.REST.Job.State) {
+			s = r // the one that has the live job, whatever was warmed after it
+		}
+		if r.Run.Term >= p.m.Term {
+			p.m.Term, p.m.LastRun = r.Run.Term, max(p.m.LastRun, r.Run.Run)
+		}
+	}
+	rec := &RunRecord{
+		Run: s.Run, Spec: p.order.Spec, Generation: p.order.Generation, Restart: p.order.Restart,
+		Phase: PhaseProven, Since: p.now, PhaseSince: p.now, StartReason: "found without a record and adopted",
+	}
+	if l := s.Launch; l != nil {
+		rec.Spec, rec.Generation, rec.Restart = l.Spec, l.Generation, l.Restart
+	}
+	if r := s.REST; r.JobsListed && r.Job == nil && s.JobManager.Exists() && len(r.OtherJobs) == 0 {
+		rec.Phase = PhaseWarming // a warm cluster that never got its job, or lost it: its directory tells
+		rec.End = &End{Kind: EndLost, At: p.now, Cause: &flink.Cause{Message: "found without a record and without a job"}}
+	}
+	// Whether a snapshot was taken cannot be known, unless this was the first run ever and its directory tells.
+	p.m.HadSnapshot = s.Run.Run > 1
+	p.m.Current = rec
+}
+
+// note takes facts from the observation into memory.
+func (p *pass) note() {
+	if n := p.m.Next; n != nil && n.Phase == PhaseSubmitted { // cannot be: Next never has a job
+		p.m.Next = nil
+	}
+	c := p.m.Current
+	if c == nil {
+		return
+	}
+	s := p.look(c)
+	if c.End == nil && (c.Phase == PhaseSubmitted || c.Phase == PhaseProven) {
+		p.noteJob(c, s)
+	}
+	if c.End != nil {
+		p.noteEnd(c, s)
+	}
+}
+
+// noteJob takes what REST says of a run's job.
+func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
+	j := s.REST.Job
+	if j == nil {
+		p.noteMissing(c, s)
+		return
+	}
+	if k := j.Latest; !k.IsZero() && k.Path != c.Checkpoint.Path && !(k.Kind == flink.KindCheckpoint && k.ID < c.Checkpoint.ID) {
+		k.Run = c.Run
+		c.Checkpoint = k
+		p.m.Snapshot, p.m.HadSnapshot = k, true
+	}
+	switch {
+	case j.State == flink.JobFinished && c.StopTrigger != "":
+		p.noteStopped(c, s)
+	case j.State == flink.JobFinished:
+		p.end(c, EndFinished, nil)
+		if p.m.Snapshot.Kind == flink.KindCheckpoint {
+			p.m.Snapshot = flink.Snapshot{} // Flink removes a finished job's checkpoints
+		}
+	case j.State == flink.JobCanceled && !c.CancelSince.IsZero():
+		p.end(c, EndCanceled, nil)
+	case j.State == flink.JobCanceled:
+		p.end(c, EndLost, &flink.Cause{Message: "the job was canceled by somebody else", At: p.now})
+	case j.State == flink.JobFailed:
+		cause := j.Cause
+		if cause == nil {
+			cause = &flink.Cause{Message: "Flink gave no cause"}
+		}
+		p.end(c, EndFailed, cause)
+	case c.StopTrigger != "":
+		p.noteTrigger(c, s)
+	}
+	if c.End != nil {
+		return
+	}
+	switch {
+	case j.AllRunning() || c.Phase != PhaseProven:
+		c.NotRunning = time.Time{}
+		if c.Phase == PhaseProven && p.now.Sub(c.PhaseSince) > provenFor {
+			p.m.Failures, p.m.RetryAt = 0, time.Time{}
+		}
+	case c.NotRunning.IsZero():
+		c.NotRunning = p.now
+	}
+}
+
+// noteStopped records the end of a run that was stopped, once its savepoint is known.
+func (p *pass) noteStopped(c *RunRecord, s flink.RunObserved) {
+	t := s.REST.Trigger
+	switch {
+	case t != nil && t.Completed && t.Location != "":
+		snap := flink.Snapshot{Path: flink.NormalizePath(t.Location), Kind: flink.KindSavepoint, CompletedAt: p.now, Run: c.Run}
+		p.end(c, EndStopped, nil)
+		c.End.Snapshot, c.End.Listed = snap, true
+		p.m.Snapshot, p.m.HadSnapshot = snap, true
+		p.m.Savepoint = SavepointRecord{}
+	case t != nil && t.Completed, s.REST.TriggerGone:
+		p.end(c, EndStopped, nil) // FINISHED, and no path to be had over REST: its directory tells
+	}
+}
+
+// noteTrigger records that a stop failed: the job runs on.
+func (p *pass) noteTrigger(c *RunRecord, s flink.RunObserved) {
+	t := s.REST.Trigger
+	if t == nil || !t.Completed || t.Location != "" {
+		return
+	}
+	p.m.Savepoint.Attempt++
+	p.m.Savepoint.LastErr = t.Failure.String()
+	p.m.Savepoint.RetryAt = p.now.Add(backoff(p.m.Savepoint.Attempt, backoffMin, backoffMax))
+	c.StopTrigger, c.StopDir, c.StopSince = "", "", time.Time{}
+}
+
+// noteMissing records the end of a run whose JobManager or job is gone.
+func (p *pass) noteMissing(c *RunRecord, s flink.RunObserved) {
+	jm := s.JobManager
+	switch {
+	case jm.State == flink.ProcessExited:
+		msg := fmt.Sprintf("its JobManager ended with exit code %d", jm.ExitCode)
+		if jm.Reason != "" {
+			msg += ": " + jm.Reason
+		}
+		p.end(c, EndLost, &flink.Cause{Message: msg})
+	case jm.State == flink.ProcessAbsent:
+		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is gone"})
+	case s.REST.JobsListed && c.Phase == PhaseProven:
+		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is there, but without the job"})
+	case !s.REST.Reachable && !s.REST.SilentSince.IsZero() && p.now.Sub(s.REST.SilentSince) >= silentAfter:
+		p.end(c, EndLost, &flink.Cause{Message: "its JobManager has not answered for " + age(p.now.Sub(s.REST.SilentSince))})
+	}
+}
+
+// noteEnd completes the record of a run that is over.
+func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
+	e := c.End
+	if !s.Alive() {
+		e.Gone = true
+	}
+	if e.Listed || !e.Gone {
+		return
+	}
+	n := p.seen.Newest
+	if n == nil || n.Run != c.Run || n.Err != "" {
+		return
+	}
+	if lost(c, n.Snapshot) {
+		return // says so in ended
+	}
+	e.Listed = true
+	e.Snapshot = n.Snapshot
+	if !n.Snapshot.IsZero() {
+		p.m.Snapshot, p.m.HadSnapshot = n.Snapshot, true
+	}
+}
+
+// lost reports whether a dead run's directory holds less than was seen to be completed.
+func lost(c *RunRecord, found flink.Snapshot) bool {
+	seen := c.Checkpoint
+	if seen.IsZero() || seen.Kind == flink.KindSavepoint || found.Kind == flink.KindSavepoint {
+		return false
+	}
+	return found.IsZero() || found.ID < seen.ID
+}
+
+func (p *pass) end(c *RunRecord, k EndKind, cause *flink.Cause) {
+	c.End = &End{Kind: k, At: p.now, Cause: cause, Listed: k == EndFinished || k == EndAbandoned}
+}
+
+// Note takes an act's answer into memory. Called by the one who acted, with the
+// memory that Next gave, before the next look.
+func Note(m Memory, a Action, out Outcome, now time.Time) Memory {
+	m = m.clone()
+	r := m.of(a)
+	if r == nil {
+		return m
+	}
+	r.Attempts++
+	r.LastErr, r.Denied = out.Err, out.Refusal
+	if out.Err == "" {
+		r.Denied = nil
+		if _, ok := a.(Preflight); ok && r.Phase == PhaseWarming {
+			r.Phase, r.PhaseSince, r.Attempts = PhaseChecked, now, 0
+		}
+		if _, ok := a.(EnsureRun); ok {
+			r.Attempts = 0
+		}
+	}
+	return m
+}
+
+// of finds the record that an action is about.
+func (m Memory) of(a Action) *RunRecord {
+	var run flink.Run
+	switch a := a.(type) {
+	case EnsureRun:
+		run = a.Launch.Run
+	case Preflight:
+		run = a.Run
+	case Submit:
+		run = a.Run
+	default:
+		return nil
+	}
+	for _, r := range []*RunRecord{m.Current, m.Next} {
+		if r != nil && r.Run == run {
+			return r
+		}
+	}
+	return nil
+}
+
+// restoredFits reports whether Flink's word on where a job came from fits the
+// intent: the intended path, or a newer checkpoint of the same run. why says what does not fit.
+func restoredFits(c *RunRecord, j flink.JobObserved) (why string, ok bool) {
+	if j.Restored == nil {
+		if c.Intended == "" {
+			return "", true
+		}
+		return fmt.Sprintf("it was meant to come back from %s and started empty", c.Intended), false
+	}
+	got := flink.NormalizePath(j.Restored.Path)
+	if got == flink.NormalizePath(c.Intended) || strings.Contains(got, "/"+c.Run.JobID()+"/chk-") {
+		return "", true
+	}
+	if c.Intended == "" {
+		return fmt.Sprintf("it was meant to start empty and came back from %s", got), false
+	}
+	return fmt.Sprintf("it was meant to come back from %s and came back from %s", c.Intended, got), false
+}

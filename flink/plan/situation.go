@@ -1,0 +1,50 @@
+package plan
+
+// Situation is the named state of one job that a pass found. It is logged,
+// counted and shown.
+type Situation string
+
+// The situations.
+const (
+	Absent           Situation = "Absent"           // nothing yet, and nothing wanted yet
+	NoRoom           Situation = "NoRoom"           // waits for room
+	CheckingSnapshot Situation = "CheckingSnapshot" // asks whether the snapshot named by the spec exists
+	Warming          Situation = "Warming"          // a run's Flink cluster comes up, empty
+	WarmingTooLong   Situation = "WarmingTooLong"   // its deadline passed
+	Checking         Situation = "Checking"         // preflight
+	PreflightRefused Situation = "PreflightRefused" // the new spec cannot start; the old run goes on
+	StartImpossible  Situation = "StartImpossible"  // cannot start, nothing runs
+	Submitting       Situation = "Submitting"       // the job is handed in
+	Starting         Situation = "Starting"         // the job deploys and restores
+	RestoredWrong    Situation = "RestoredWrong"    // came back from elsewhere than intended
+	SeveralJobs      Situation = "SeveralJobs"      // the program has more than one execute()
+	InSync           Situation = "InSync"           // all as it should be
+	TasksNotRunning  Situation = "TasksNotRunning"  // Flink restarts tasks by itself
+	TaskManagerLost  Situation = "TaskManagerLost"  // a TaskManager is missing and being replaced
+	Silent           Situation = "Silent"           // REST does not answer, not yet long enough
+	SpecChanged      Situation = "SpecChanged"      // a next run is needed
+	RestartAsked     Situation = "RestartAsked"     // a next run of the same spec is needed
+	TakingSavepoint  Situation = "TakingSavepoint"  // stop with savepoint under way
+	SavepointFailed  Situation = "SavepointFailed"  // the old run goes on; tried again later
+	Canceling        Situation = "Canceling"        // cancel under way
+	NothingToSave    Situation = "NothingToSave"    // no live job to take a savepoint from
+	Switching        Situation = "Switching"        // between the old run's end and the new run's start
+	Ended            Situation = "Ended"            // a run's end is on record
+	OldRunNotEnded   Situation = "OldRunNotEnded"   // its processes are being ended
+	ReadingSnapshots Situation = "ReadingSnapshots" // looks for the dead run's newest checkpoint
+	SnapshotsUnread  Situation = "SnapshotsUnread"  // state storage cannot be read
+	SnapshotMissing  Situation = "SnapshotMissing"  // less found than was seen, or nothing where something must be
+	JobManagerLost   Situation = "JobManagerLost"   // gone, or silent too long
+	JobLost          Situation = "JobLost"          // the JobManager is there without its job
+	JobFailed        Situation = "JobFailed"        // FAILED after running
+	BackingOff       Situation = "BackingOff"       // waits before the next start
+	JobFinished      Situation = "Finished"         // bounded job done
+	Suspending       Situation = "Suspending"       //
+	SuspendedInSync  Situation = "Suspended"        //
+	Deleting         Situation = "Deleting"         //
+	DeleteBlocked    Situation = "DeleteBlocked"    // no savepoint possible
+	Gone             Situation = "Gone"             // nothing left to do here
+	Leftovers        Situation = "Leftovers"        // a dead run's processes are being ended
+	StaleObservation Situation = "StaleObservation" // what is known is too old to act on
+	Adopting         Situation = "Adopting"         // runs found without a record
+)

@@ -1,0 +1,375 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+	"github.com/waterwheel-io/waterwheel/flink/failure"
+)
+
+// begin is the first start: no run of this job was ever made.
+func (p *pass) begin() Plan {
+	if p.suspend() {
+		return p.rest(SuspendedInSync, flink.Suspended, "Suspended; it never ran")
+	}
+	if p.refused() {
+		return p.impossible()
+	}
+	path, why, pl, ok := p.startPath()
+	if !ok {
+		return pl
+	}
+	return p.launch(path, why, false)
+}
+
+// launch makes the next run and brings it up, if there is room for it.
+func (p *pass) launch(path, why string, cold bool) Plan {
+	if pl, ok := p.room(p.order.Spec.MemoryBytes(), 0); !ok {
+		return pl
+	}
+	r := p.newRun(cold)
+	p.intend(r, path, why)
+	p.m.Previous, p.m.Current, p.m.Next = nil, r, nil
+	return p.bringUp(r)
+}
+
+// intend records where a run starts from. What older runs left is nothing to a
+// run that starts empty on the user's word.
+func (p *pass) intend(r *RunRecord, path, why string) {
+	r.Intended, r.StartReason = path, why
+	if path == "" {
+		p.m.Snapshot = flink.Snapshot{}
+	}
+}
+
+// room reports whether need bytes of declared memory can be had, counting what
+// will be given back. If not, the plan says which limit stands against it.
+func (p *pass) room(need, given int64) (Plan, bool) {
+	total := p.seen.Room.MemoryTotal
+	switch {
+	case total > 0 && need > total:
+		p.refuse("NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
+		return p.impossible(), false
+	case need > p.seen.Room.Free()+given:
+		return p.wait(NoRoom, flink.Pending, slow, "Waits for room: one run declares %s of memory, and of the agent's capacity.memory of %s only %s is free",
+			bytes(need), bytes(total), bytes(max(p.seen.Room.Free()+given, 0))), false
+	}
+	return Plan{}, true
+}
+
+// startPath decides where the next run starts from. ok is false when that is
+// not known yet, or must be asked of a person: pl says so.
+func (p *pass) startPath() (path, why string, pl Plan, ok bool) {
+	c := p.m.Current
+	stateless := !p.order.Spec.Stateful()
+	switch {
+	case stateless && c != nil && c.Generation != p.order.Generation:
+		return "", "empty, as upgradeMode stateless says", pl, true
+	case c != nil && c.End != nil && c.End.Kind == EndAbandoned && c.Generation == p.order.Generation && c.Restart == p.order.Restart:
+		return c.Intended, c.StartReason, pl, true // what was decided stands; only the attempt failed
+	case !p.m.Snapshot.IsZero():
+		return p.m.Snapshot.Path, fmt.Sprintf("from %s %s", p.m.Snapshot.Kind, p.m.Snapshot.Path), pl, true
+	case p.m.HadSnapshot && !stateless:
+		p.refuse("SnapshotMissing", "the job had snapshots, and none can be found now; it is not started empty")
+		return "", "", p.impossible(), false
+	case p.order.Spec.StartFrom.Snapshot != "":
+		from := p.order.Spec.StartFrom.Snapshot
+		if pl, ok := p.checkSnapshot(from); !ok {
+			return "", "", pl, false
+		}
+		return flink.NormalizePath(from), "from spec.startFrom.snapshot " + from, pl, true
+	}
+	return "", "empty, since no snapshot of it was ever taken", pl, true
+}
+
+// checkSnapshot asks whether a path named by the spec exists. A place that
+// cannot be looked at from here is left to Flink.
+func (p *pass) checkSnapshot(path string) (Plan, bool) {
+	k := p.seen.SnapshotCheck
+	switch {
+	case k == nil || k.Path != path:
+		return p.wait(CheckingSnapshot, flink.Starting, quick, "Looks for the snapshot %s", path), false
+	case k.Err == "" && !k.Exists:
+		p.refuse("SnapshotMissing", "spec.startFrom.snapshot %s: there is no complete snapshot at that path", path)
+		return p.impossible(), false
+	}
+	return Plan{}, true
+}
+
+// impossible says why nothing runs and what would change that.
+func (p *pass) impossible() Plan {
+	f := p.m.Refused
+	if c := p.m.Current; c != nil && p.look(c).Alive() {
+		return p.act(StartImpossible, flink.Failed, EndRun{Run: c.Run}, "Cannot start: %s", f.Message)
+	}
+	return p.say(StartImpossible, flink.Failed, fmt.Sprintf("Cannot start: %s. Nothing runs until the spec changes or `restart` is asked", f.Message),
+		said{stalled: f.Reason, requeue: time.Minute})
+}
+
+// bringUp warms a run's Flink cluster, checks its program, and hands in its job
+// when it is the current run.
+func (p *pass) bringUp(r *RunRecord) Plan {
+	first := r == p.m.Current
+	if first && (p.suspend() || p.outdated(r)) {
+		return p.abandon(r, "the spec changed while it was warming")
+	}
+	if r.Denied != nil {
+		return p.denied(r)
+	}
+	if p.now.Sub(r.PhaseSince) > warmLimit {
+		p.failedStart()
+		return p.abandon(r, "it was not ready within "+age(warmLimit))
+	}
+	if pl, ok := p.warm(r); !ok {
+		return pl
+	}
+	if r.Phase == PhaseWarming {
+		return p.check(r)
+	}
+	if !first {
+		return p.switchOver()
+	}
+	return p.submit(r)
+}
+
+// state is what a person should see while a run is brought up.
+func (p *pass) state(r *RunRecord) flink.JobState {
+	switch {
+	case r != p.m.Current:
+		return p.goingOn() // the old run still works
+	case p.m.Failures > 0 && p.m.HadSnapshot:
+		return flink.Failing
+	case r.Run.Run > 1 && r.Intended != "":
+		return flink.Upgrading
+	}
+	return flink.Starting
+}
+
+// warm brings up what is missing of a run's cluster. ok when it is complete.
+func (p *pass) warm(r *RunRecord) (Plan, bool) {
+	s := p.look(r)
+	want := int(r.Spec.TaskManagers())
+	ensure := EnsureRun{Launch: flink.Launch{
+		Run: r.Run, Tenant: p.order.Tenant, Name: p.order.Name, Spec: r.Spec,
+		Generation: r.Generation, Restart: r.Restart,
+	}}
+	jm := s.JobManager
+	switch {
+	case jm.State == flink.ProcessExited && r.Attempts >= 2:
+		p.failedStart()
+		if p.m.Failures >= maxStarts {
+			p.refuse("JobManagerExits", "its JobManager ends at the start with exit code %d: %s", jm.ExitCode, jm.Reason)
+		}
+		return p.abandon(r, fmt.Sprintf("its JobManager ended with exit code %d: %s", jm.ExitCode, jm.Reason)), false
+	case jm.State == flink.ProcessAbsent, jm.State == flink.ProcessExited, s.TaskManagersAlive() < want:
+		if r.LastErr != "" && p.now.Sub(r.PhaseSince) < time.Duration(r.Attempts)*time.Second {
+			return p.wait(Warming, p.state(r), time.Second, "Bringing up run %s failed: %s; trying again", r.Run, r.LastErr), false
+		}
+		return p.act(Warming, p.state(r), ensure, "Bringing up Flink %s for run %s, %s", r.Spec.FlinkVersion, r.Run, p.reason(r)), false
+	case !s.REST.Reachable || !s.REST.JobsListed || int(s.REST.TaskManagers) < want:
+		return p.wait(Warming, p.state(r), quick, "Flink %s for run %s is coming up, %d of %d TaskManagers registered, %s",
+			r.Spec.FlinkVersion, r.Run, s.REST.TaskManagers, want, p.reason(r)), false
+	}
+	return Plan{}, true
+}
+
+func (p *pass) reason(r *RunRecord) string {
+	switch {
+	case r != p.m.Current:
+		return fmt.Sprintf("for generation %d; run %s goes on meanwhile", r.Generation, p.m.Current.Run)
+	case r.StartReason == "":
+		return "starting"
+	}
+	return "to start " + r.StartReason
+}
+
+// check runs the preflight.
+func (p *pass) check(r *RunRecord) Plan {
+	if from := r.Spec.StartFrom.Snapshot; r != p.m.Current && from != "" && from != p.m.Current.Spec.StartFrom.Snapshot {
+		// A path that the edit names anew must exist, although only a first start uses it.
+		if pl, ok := p.checkSnapshot(from); !ok {
+			return p.preflightRefused(r, pl)
+		}
+	}
+	if r.LastErr != "" && r.Attempts >= maxAttempts {
+		p.failedStart()
+		return p.abandon(r, "its program could not be checked: "+r.LastErr)
+	}
+	return p.act(Checking, p.state(r), Preflight{Run: r.Run, Program: flink.ProgramOf(r.Spec)},
+		"Checks the program of run %s, %s", r.Run, p.reason(r))
+}
+
+// denied handles an act's definite no.
+func (p *pass) denied(r *RunRecord) Plan {
+	d := r.Denied
+	if d.Kind == flink.RefusedNoRoom {
+		if r == p.m.Current {
+			p.m.RetryAt = p.now.Add(backoffMin)
+			return p.abandon(r, "there is no room for it now: "+d.Cause.String())
+		}
+		p.m.Next = nil
+		return p.coldSwitch("there is no room for two runs")
+	}
+	if !d.Permanent() {
+		p.failedStart()
+		return p.abandon(r, d.Cause.String())
+	}
+	v := failure.ClassifyCause(&d.Cause, failure.AtStart)
+	msg := d.Cause.String()
+	if v.Sentence != "" {
+		msg = v.Sentence + " (" + msg + ")"
+	}
+	p.refuse(string(d.Kind), "%s", msg)
+	if r != p.m.Current {
+		p.m.Next = nil
+		return p.keep()
+	}
+	return p.abandon(r, msg)
+}
+
+// preflightRefused drops the next run after its spec was refused; the old run goes on.
+func (p *pass) preflightRefused(r *RunRecord, pending Plan) Plan {
+	if p.m.Refused == nil || r == p.m.Current {
+		return pending
+	}
+	p.m.Next = nil
+	return p.keep()
+}
+
+// abandon gives up a run that never got its job.
+func (p *pass) abandon(r *RunRecord, why string) Plan {
+	if r != p.m.Current {
+		p.m.Next = nil
+		return p.wait(Switching, p.goingOn(), quick, "Gave up run %s: %s", r.Run, why)
+	}
+	p.end(r, EndAbandoned, &flink.Cause{Message: why})
+	if !p.look(r).Alive() {
+		r.End.Gone = true
+	}
+	if r.End.Gone {
+		return p.wait(Ended, p.state(r), quick, "Gave up run %s: %s", r.Run, why)
+	}
+	return p.act(Ended, p.state(r), EndRun{Run: r.Run}, "Gave up run %s: %s", r.Run, why)
+}
+
+// submit hands in the job of the current run. The phase is on record before the act.
+func (p *pass) submit(r *RunRecord) Plan {
+	if r.Phase != PhaseSubmitted {
+		r.Phase, r.PhaseSince, r.Attempts, r.LastErr = PhaseSubmitted, p.now, 0, ""
+	}
+	return p.act(Submitting, p.state(r), Submit{Run: r.Run, Submission: flink.Submission{
+		Program: flink.ProgramOf(r.Spec), JobID: r.Run.JobID(), SnapshotPath: r.Intended,
+	}}, "Hands in the job of run %s, %s", r.Run, p.reason(r))
+}
+
+// prove waits until the current run's job runs and has proven where it came from.
+func (p *pass) prove() Plan {
+	c := p.m.Current
+	s := p.look(c)
+	j := s.REST.Job
+	switch {
+	case len(s.REST.OtherJobs) > 0:
+		p.refuse("SeveralJobs", "the program starts more than one job; one execute() per program is supported")
+		p.end(c, EndAbandoned, &flink.Cause{Message: "its program starts more than one job"})
+		return p.impossible()
+	case c.Denied != nil && c.Denied.Kind == flink.RefusedProgram && s.REST.JobsListed:
+		// Also with the job there: of a program with two execute() calls the first has been started.
+		p.end(c, EndAbandoned, &c.Denied.Cause)
+		p.refuse(string(c.Denied.Kind), "%s", p.sentence(c.Denied.Cause, failure.AtStart))
+		return p.impossible()
+	case j == nil:
+		return p.missingYet(c, s)
+	case j.Restored != nil || j.AllRunning():
+		if why, ok := restoredFits(c, *j); !ok {
+			return p.restoredWrong(c, why)
+		}
+		if j.Restored != nil {
+			c.Restored = flink.NormalizePath(j.Restored.Path)
+		}
+	}
+	if pl, ok := p.interrupted(c); ok {
+		return pl
+	}
+	if !j.AllRunning() {
+		return p.deploying(c, s)
+	}
+	c.Phase, c.PhaseSince, c.Attempts, c.LastErr, c.NotRunning = PhaseProven, p.now, 0, "", time.Time{}
+	c.StopTrigger, c.StopSince = "", time.Time{}
+	p.m.Previous = nil // the old run goes, now that the new one is proven
+	return p.keep()
+}
+
+// interrupted handles a wish that came while the run was still starting: what
+// is not running yet cannot be saved, so it is ended and its directory read.
+func (p *pass) interrupted(c *RunRecord) (Plan, bool) {
+	j := p.look(c).REST.Job
+	if j == nil || j.AllRunning() || !p.suspend() && !p.outdated(c) || p.now.Sub(c.PhaseSince) < stuckLimit {
+		return Plan{}, false
+	}
+	return p.cancel(c, "Ends run %s before it came up: something else is wanted now", c.Run), true
+}
+
+func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
+	switch {
+	case c.Denied != nil && s.REST.JobsListed:
+		p.end(c, EndAbandoned, &c.Denied.Cause)
+		d := *c.Denied
+		if d.Permanent() {
+			p.refuse(string(d.Kind), "%s", p.sentence(d.Cause, failure.AtStart))
+			return p.impossible()
+		}
+		p.failedStart()
+		return p.ended()
+	case !s.REST.JobsListed:
+		return p.wait(Starting, p.state(c), quick, "Waits for run %s's JobManager to answer", c.Run)
+	case c.Attempts > maxAttempts:
+		p.end(c, EndAbandoned, &flink.Cause{Message: "its JobManager does not take the job: " + c.LastErr})
+		p.failedStart()
+		return p.ended()
+	case c.Attempts > 0 && p.now.Sub(c.PhaseSince) < time.Duration(c.Attempts)*time.Second:
+		return p.wait(Starting, p.state(c), quick, "Waits for run %s's job to appear", c.Run)
+	}
+	return p.submit(c) // the id makes a second time harmless
+}
+
+func (p *pass) deploying(c *RunRecord, s flink.RunObserved) Plan {
+	if s.TaskManagersAlive() < int(c.Spec.TaskManagers()) {
+		return p.replaceTaskManager(c, s)
+	}
+	j := s.REST.Job
+	msg := fmt.Sprintf("Run %s is %s, %d of %d tasks running, %s", c.Run, j.State, j.TasksRunning, j.TasksTotal, p.reason(c))
+	if j.State == flink.JobCreated && p.now.Sub(c.PhaseSince) > stuckLimit {
+		msg = fmt.Sprintf("Run %s waits for slots since %s: %d of %d free", c.Run, age(p.now.Sub(c.PhaseSince)), s.REST.SlotsFree, s.REST.SlotsTotal)
+	}
+	if j.Cause != nil {
+		msg += "; last failure: " + j.Cause.String()
+	}
+	return p.wait(Starting, p.state(c), quick, "%s", msg)
+}
+
+// restoredWrong stops a run that came back from elsewhere than intended (L6) and asks.
+func (p *pass) restoredWrong(c *RunRecord, why string) Plan {
+	p.refuse("RestoredWrong", "run %s was stopped: %s", c.Run, why)
+	p.end(c, EndAbandoned, &flink.Cause{Message: why})
+	return p.act(RestoredWrong, flink.Failed, EndRun{Run: c.Run}, "Stops run %s: %s", c.Run, why)
+}
+
+func (p *pass) sentence(c flink.Cause, where failure.Where) string {
+	v := failure.ClassifyCause(&c, where)
+	if v.Sentence == "" {
+		return c.String()
+	}
+	return v.Sentence + " (" + c.String() + ")"
+}
+
+// bytes is an amount of memory for people.
+func bytes(n int64) string {
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%dGi", n>>30)
+	case n >= 10<<30:
+		return fmt.Sprintf("%.1fGi", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%dMi", n>>20)
+}
