@@ -1,0 +1,241 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// Place is where a run is brought up: one host, all on loopback. Paths are absolute.
+type Place struct {
+	FlinkVersion string // of the distribution, in full: 2.3.0
+	StateRoot    string // default root of state: a URI or an absolute path
+	Upload       string // web.upload.dir; the jar stands below it, see JarPath
+	Ports        Ports
+}
+
+// Ports are the JobManager's, on loopback. TaskManagers choose theirs themselves.
+type Ports struct{ REST, RPC, Blob int }
+
+// JarID is the name under which a run's JobManager knows the program's jar.
+const JarID = "job.jar"
+
+// JarPath is where the jar has to stand before the JobManager starts.
+func JarPath(upload string) string { return upload + "/flink-web-upload/" + JarID }
+
+// The entry points.
+const (
+	jobManagerMain  = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+	taskManagerMain = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+)
+
+// Config is all that the processes of a run are told.
+type Config struct {
+	YAML        string // config.yaml
+	Log4j       string // log4j.properties
+	JobManager  Process
+	TaskManager Process
+	Dirs        Directories
+}
+
+// Process is how one JVM is started.
+type Process struct {
+	JVM  []string // flags, before the class path
+	Main string
+	Args []string // after "--configDir DIR"
+}
+
+// Instance is one start of a process: what differs between two of the same kind.
+type Instance struct {
+	ID        string // resource id of a TaskManager, never used twice in a run
+	Java      string
+	ClassPath string
+	ConfDir   string
+	TmpDir    string // its own, there before it starts
+	LogFile   string
+}
+
+// Command is the command line of one start.
+func (p Process) Command(i Instance) []string {
+	cmd := append([]string{i.Java}, p.JVM...)
+	cmd = append(cmd,
+		"-Djava.io.tmpdir="+i.TmpDir,
+		"-Dlog.file="+i.LogFile,
+		"-Dlog4j.configurationFile=file:"+i.ConfDir+"/log4j.properties",
+		"-XX:ErrorFile="+strings.TrimSuffix(i.LogFile, ".log")+".hs_err",
+		"-cp", i.ClassPath, p.Main, "--configDir", i.ConfDir)
+	cmd = append(cmd, p.Args...)
+	cmd = append(cmd, "-D", "io.tmp.dirs="+i.TmpDir)
+	if p.Main == taskManagerMain {
+		cmd = append(cmd, "-D", "taskmanager.resource-id="+i.ID)
+	}
+	return cmd
+}
+
+// For writes the configuration of one run. An error says which field of the
+// spec cannot be satisfied, and how it could be.
+func For(l flink.Launch, place Place) (Config, error) {
+	if err := checkName("tenant", l.Tenant); err != nil {
+		return Config{}, err
+	}
+	if err := checkName("job uid", l.Run.UID); err != nil {
+		return Config{}, err
+	}
+	names, err := namesOf(place.FlinkVersion)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{Log4j: log4j, Dirs: Dirs(StateRoot(l.Spec, place.StateRoot), l.Tenant, l.Run)}
+	var s settings
+	defaults(&s, l.Spec, names)
+	user(&s, l.Spec)
+	fixed(&s, l.Spec, place, c.Dirs)
+	c.YAML = s.yaml()
+	if c.JobManager, err = jobManager(l.Spec); err != nil {
+		return Config{}, err
+	}
+	if c.TaskManager, err = taskManager(l.Spec, s); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// defaults are settings that a user may change.
+func defaults(s *settings, spec flink.Spec, n names) {
+	s.set("parallelism.default", strconv.Itoa(int(max(spec.Parallelism, 1))))
+	s.set("execution.checkpointing.interval", millis(spec.CheckpointInterval()))
+	s.set("execution.checkpointing.num-retained", "3")
+	// Flink's own restarts are for what passes within a minute or two. After
+	// them the job is FAILED and the agent starts the next run, with a longer
+	// back-off and from a snapshot that it has named.
+	s.set("restart-strategy.type", "exponential-delay")
+	s.set("restart-strategy.exponential-delay.initial-backoff", "500 ms")
+	s.set("restart-strategy.exponential-delay.backoff-multiplier", "2.0")
+	s.set("restart-strategy.exponential-delay.max-backoff", "20 s")
+	s.set("restart-strategy.exponential-delay.jitter-factor", "0.1")
+	s.set("restart-strategy.exponential-delay.reset-backoff-threshold", "5 min")
+	s.set("restart-strategy.exponential-delay.attempts-before-reset-backoff", "10")
+	s.set("heartbeat.interval", "2000")
+	s.set("heartbeat.timeout", "12000")
+	s.set("metrics.fetcher.update-interval", "1000")
+	// The cluster is warm before it gets its job: all slots it will ever have
+	// are there, so there is nothing to wait for; and after a TaskManager was
+	// replaced the job should use it at once.
+	s.set(n.waitTimeout, "5 min")
+	s.set(n.stabilizationAtSubmit, "0 s")
+	if n.stabilizationWhileRunning != "" {
+		s.set(n.stabilizationWhileRunning, "1 s")
+	}
+	s.set(n.cooldown, "2 s")
+}
+
+// user takes the settings of the spec, in order of their keys. Validation refused
+// the reserved ones; that they are left out here too does not depend on it.
+func user(s *settings, spec flink.Spec) {
+	for _, key := range slices.Sorted(maps.Keys(spec.FlinkConfiguration)) {
+		if _, reserved := flink.ReservedKey(key); !reserved {
+			s.set(key, spec.FlinkConfiguration[key])
+		}
+	}
+}
+
+// fixed are settings on which promises of Waterwheel rest. Each is reserved.
+func fixed(s *settings, spec flink.Spec, place Place, dirs Directories) {
+	const loopback = "127.0.0.1"
+	s.set("jobmanager.rpc.address", loopback)
+	s.set("jobmanager.rpc.port", strconv.Itoa(place.Ports.RPC))
+	s.set("jobmanager.bind-host", loopback)
+	s.set("taskmanager.bind-host", loopback)
+	s.set("taskmanager.host", loopback)
+	s.set("rest.address", loopback)
+	s.set("rest.bind-address", loopback)
+	s.set("rest.port", strconv.Itoa(place.Ports.REST))
+	s.set("rest.bind-port", strconv.Itoa(place.Ports.REST))
+	s.set("blob.server.port", strconv.Itoa(place.Ports.Blob))
+	s.set("web.submit.enable", "true")
+	s.set("web.upload.dir", place.Upload)
+	// State is read from REST after each wake: a cache of three seconds, Flink's
+	// default, would make every answer a story of the past.
+	s.set("web.refresh-interval", "500")
+	s.set("jobmanager.scheduler", "adaptive")
+	s.set("taskmanager.numberOfTaskSlots", strconv.Itoa(int(max(spec.TaskManager.Slots, 1))))
+	// Without it a TaskManager survives an OutOfMemoryError and keeps the leak.
+	s.set("taskmanager.jvm-exit-on-oom", "true")
+	s.set("high-availability.type", "NONE") // a lost JobManager means: this run is over
+	s.set("execution.checkpointing.dir", dirs.Checkpoints)
+	s.set("execution.checkpointing.savepoint-dir", dirs.Savepoints)
+	s.set("execution.checkpointing.create-subdir", "true") // <dir>/<job id>/chk-N is how the newest is found
+	s.set("execution.checkpointing.externalized-checkpoint-retention", "RETAIN_ON_CANCELLATION")
+}
+
+func jobManager(spec flink.Spec) (Process, error) {
+	declared, err := memoryOf("spec.jobManager.memory", spec.JobManager.Memory)
+	if err != nil {
+		return Process{}, err
+	}
+	m, err := DivideJobManager(declared)
+	if err != nil {
+		return Process{}, err
+	}
+	jvm := jvmFlags(declared)
+	jvm = append(jvm, megs("-Xmx", m.Heap), megs("-XX:MaxDirectMemorySize=", m.Direct), megs("-XX:MaxMetaspaceSize=", m.Metaspace))
+	return Process{JVM: jvm, Main: jobManagerMain}, nil
+}
+
+func taskManager(spec flink.Spec, s settings) (Process, error) {
+	declared, err := memoryOf("spec.taskManager.memory", spec.TaskManager.Memory)
+	if err != nil {
+		return Process{}, err
+	}
+	m, err := DivideTaskManager(declared, s.managedBackend())
+	if err != nil {
+		return Process{}, err
+	}
+	jvm := jvmFlags(declared)
+	heap := m.FrameworkHeap + m.TaskHeap
+	jvm = append(jvm, megs("-Xmx", heap), megs("-Xms", min(heap, 64)),
+		megs("-XX:MaxDirectMemorySize=", m.FrameworkOffHeap+m.Network), megs("-XX:MaxMetaspaceSize=", m.Metaspace))
+	p := Process{JVM: jvm, Main: taskManagerMain}
+	for _, o := range []Entry{
+		{"taskmanager.cpu.cores", cores(spec.TaskManager.CPU)},
+		{"taskmanager.memory.framework.heap.size", megs("", m.FrameworkHeap)},
+		{"taskmanager.memory.framework.off-heap.size", megs("", m.FrameworkOffHeap)},
+		{"taskmanager.memory.task.heap.size", megs("", m.TaskHeap)},
+		{"taskmanager.memory.task.off-heap.size", "0b"},
+		{"taskmanager.memory.network.min", megs("", m.Network)},
+		{"taskmanager.memory.network.max", megs("", m.Network)},
+		{"taskmanager.memory.managed.size", megs("", m.Managed)},
+		{"taskmanager.memory.jvm-metaspace.size", megs("", m.Metaspace)},
+		{"taskmanager.memory.jvm-overhead.min", megs("", m.Overhead)},
+		{"taskmanager.memory.jvm-overhead.max", megs("", m.Overhead)},
+	} {
+		p.Args = append(p.Args, "-D", o.Key+"="+o.Value)
+	}
+	return p, nil
+}
+
+// managedBackend reports whether state is kept in managed memory.
+func (s *settings) managedBackend() bool {
+	return slices.ContainsFunc(s.entries, func(e Entry) bool {
+		return (e.Key == "state.backend.type" || e.Key == "state.backend") && !strings.EqualFold(e.Value, "hashmap")
+	})
+}
+
+// cores is a CPU quantity as Flink wants it. It only weighs slots against each
+// other; nothing on a host holds a process to it.
+func cores(quantity string) string {
+	milli, err := flink.ParseCPU(quantity)
+	if err != nil || milli == 0 {
+		return "1"
+	}
+	return strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
+}
+
+func megs(prefix string, n int64) string { return fmt.Sprintf("%s%dm", prefix, n) }
+
+func millis(d time.Duration) string { return fmt.Sprintf("%d ms", max(d.Milliseconds(), 1)) }
