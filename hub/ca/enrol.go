@@ -1,0 +1,297 @@
+package ca
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/subtle"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/waterwheel-io/waterwheel/hub/store"
+	"github.com/waterwheel-io/waterwheel/internal/identity"
+	agentv1 "github.com/waterwheel-io/waterwheel/proto/gen/waterwheel/agent/v1"
+)
+
+// Refusals of a join token. Only who holds the token's 256 bits learns more than that it is unknown.
+var (
+	ErrTokenUnknown = errors.New("join token is not known to this hub; ask for a new invitation")
+	ErrTokenExpired = errors.New("join token has expired; ask for a new invitation")
+	ErrTokenUsed    = errors.New("join token was used already, with another key; ask for a new invitation")
+	ErrTokenVoid    = errors.New("join token was replaced by a newer invitation; use that one")
+	ErrTooSoon      = errors.New("certificate was renewed a moment ago; ask again later")
+)
+
+// minRenewal is the least time between two certificates of one cluster: each is a durable write.
+const minRenewal = 10 * time.Second
+
+// Enrolment answers the agents. It is the server of EnrolService.
+type Enrolment struct {
+	agentv1.UnimplementedEnrolServiceServer
+	members *Members
+}
+
+// Enrolment is the gRPC end of m.
+func (m *Members) Enrolment() *Enrolment { return &Enrolment{members: m} }
+
+// Enrol implements EnrolService. It needs no client certificate.
+func (e *Enrolment) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
+	m := e.members
+	pub, err := identity.ParseCSR(req.GetCsr())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	got, err := m.enrol(ctx, req.GetToken(), pub)
+	if err != nil {
+		return nil, m.refuse("enrolment refused", err)
+	}
+	m.log.Info("cluster enrolled", "cluster", got.cluster.Name, "cluster_uid", got.cluster.UID,
+		"agent_version", req.GetAgentVersion(), "serial", identity.SerialOf(got.chain[0]))
+
+	return agentv1.EnrolResponse_builder{
+		Chain: raw(got.chain), Bundle: raw(m.authority.Roots()), SpiffeId: got.chain[0].URIs[0].String(),
+		ClusterName: got.cluster.Name, NotAfter: timestamppb.New(got.chain[0].NotAfter),
+	}.Build(), nil
+}
+
+// Renew implements EnrolService for the cluster of the caller's certificate.
+func (e *Enrolment) Renew(ctx context.Context, req *agentv1.RenewRequest) (*agentv1.RenewResponse, error) {
+	m := e.members
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, status.Error(codes.Unauthenticated, err.Error())
+	}
+	pub, err := identity.ParseCSR(req.GetCsr())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	chain, err := m.renew(ctx, caller, pub)
+	if err != nil {
+		return nil, m.refuse("renewal refused", err)
+	}
+	m.log.Info("certificate renewed", "cluster_uid", caller.ID.Name(), "serial", identity.SerialOf(chain[0]))
+
+	return agentv1.RenewResponse_builder{
+		Chain: raw(chain), Bundle: raw(m.authority.Roots()), NotAfter: timestamppb.New(chain[0].NotAfter),
+	}.Build(), nil
+}
+
+type enrolled struct {
+	cluster store.Cluster
+	chain   []*x509.Certificate
+}
+
+// enrol trades a token for a certificate.
+func (m *Members) enrol(ctx context.Context, token string, pub *ecdsa.PublicKey) (enrolled, error) {
+	hash, ok := tokenHash(token)
+	if !ok {
+		return enrolled{}, ErrTokenUnknown
+	}
+	keyHash, err := identity.KeyHash(pub)
+	if err != nil {
+		return enrolled{}, err
+	}
+	// A first look, so that nothing is signed or written for a token that buys nothing.
+	view := m.store.View()
+	if chain, err := redeem(&view, hash, keyHash, time.Now()); err != nil || chain != nil {
+		return m.answer(&view, hash, chain, err)
+	}
+	t, _ := view.Token(hash)
+	chain, err := m.issue(t.ClusterUID, pub)
+	if err != nil {
+		return enrolled{}, err
+	}
+	var got enrolled
+	_, err = m.store.Write(ctx, audit("token", "cluster.enrol", t.ClusterUID, keyHash), func(txn *store.Txn) error {
+		// The same question again: another caller may have come first.
+		if got.chain, err = redeem(txn, hash, keyHash, txn.Now()); err != nil || got.chain != nil {
+			return errors.Join(err, errAnswered)
+		}
+		t, _ := txn.Token(hash)
+		t.UsedAt, t.KeyHash, t.Chain = txn.Now(), keyHash, raw(chain)
+		txn.PutToken(t)
+		c, _ := txn.Cluster(t.ClusterUID)
+		c.State, c.JoinedAt, c.KeyHash = store.ClusterJoined, txn.Now(), keyHash
+		c.CertSerial, c.CertNotAfter = identity.SerialOf(chain[0]), chain[0].NotAfter
+		txn.PutCluster(c)
+		got = enrolled{cluster: c, chain: chain}
+
+		return nil
+	})
+	if errors.Is(err, errAnswered) {
+		view = m.store.View()
+
+		return m.answer(&view, hash, got.chain, err)
+	}
+	if err != nil {
+		return enrolled{}, err
+	}
+
+	return got, nil
+}
+
+// errAnswered ends a write that has nothing to write.
+var errAnswered = errors.New("token was redeemed meanwhile")
+
+// answer is a repeated or a refused redemption.
+func (m *Members) answer(r reader, hash string, chain []*x509.Certificate, err error) (enrolled, error) {
+	if chain == nil {
+		return enrolled{}, err
+	}
+	t, _ := r.Token(hash)
+	c, _ := r.Cluster(t.ClusterUID)
+
+	return enrolled{cluster: c, chain: chain}, nil
+}
+
+// reader is what redeem looks at: the view, or the state within a write.
+type reader interface {
+	Token(hash string) (store.Token, bool)
+	Cluster(uid string) (store.Cluster, bool)
+}
+
+// redeem says what a token buys for a key: the chain that it bought before, or nil and nil: a new one.
+func redeem(r reader, hash, keyHash string, now time.Time) ([]*x509.Certificate, error) {
+	t, known := r.Token(hash)
+	if !known {
+		return nil, ErrTokenUnknown
+	}
+	c, known := r.Cluster(t.ClusterUID)
+	if !known {
+		return nil, ErrTokenUnknown
+	}
+	if err := standing(c); err != nil {
+		return nil, err
+	}
+	if t.UsedAt.IsZero() {
+		switch {
+		case t.Void:
+			return nil, ErrTokenVoid
+		case !now.Before(t.ExpiresAt):
+			return nil, ErrTokenExpired
+		}
+
+		return nil, nil
+	}
+	if subtle.ConstantTimeCompare([]byte(t.KeyHash), []byte(keyHash)) != 1 {
+		return nil, ErrTokenUsed
+	}
+	chain, err := parse(t.Chain)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate that a token bought: %w", err)
+	}
+	if !now.Before(chain[0].NotAfter) {
+		return nil, ErrTokenExpired
+	}
+
+	return chain, nil
+}
+
+// renew gives the caller's cluster a further certificate.
+func (m *Members) renew(ctx context.Context, caller identity.Peer, pub *ecdsa.PublicKey) ([]*x509.Certificate, error) {
+	uid := caller.ID.Name()
+	chain, err := m.issue(uid, pub)
+	if err != nil {
+		return nil, err
+	}
+	serial := identity.SerialOf(chain[0])
+	_, err = m.store.Write(ctx, audit(caller.ID.String(), "cluster.renew", uid, serial), func(txn *store.Txn) error {
+		c, known := txn.Cluster(uid)
+		if !known {
+			return ErrNotFound
+		}
+		if err := standing(c); err != nil {
+			return err
+		}
+		if age := txn.Now().Sub(c.CertNotAfter.Add(-m.life)); 0 <= age && age < min(minRenewal, m.life/4) {
+			return ErrTooSoon
+		}
+		c.CertSerial, c.CertNotAfter = serial, chain[0].NotAfter
+		txn.PutCluster(c)
+
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	return chain, nil
+}
+
+func (m *Members) issue(clusterUID string, pub *ecdsa.PublicKey) ([]*x509.Certificate, error) {
+	id, err := identity.ClusterID(m.authority.domain, clusterUID)
+	if err != nil {
+		return nil, err
+	}
+
+	return m.authority.Issue(id, pub, m.life)
+}
+
+// refuse is the one place where an error becomes a gRPC status. What a caller can mend it is told; the rest is logged.
+func (m *Members) refuse(msg string, err error) error {
+	for _, known := range []error{ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenVoid, ErrBanned, ErrNotFound} {
+		if errors.Is(err, known) {
+			m.log.Warn(msg, "error", err)
+
+			return status.Error(codes.PermissionDenied, known.Error())
+		}
+	}
+	if errors.Is(err, ErrTooSoon) {
+		return status.Error(codes.ResourceExhausted, err.Error())
+	}
+	m.log.Error(msg, "error", err)
+
+	return status.Error(codes.Unavailable, "the hub cannot give certificates now; its log says why; try again later")
+}
+
+func callerOf(ctx context.Context) (identity.Peer, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return identity.Peer{}, identity.ErrAnonymous
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return identity.Peer{}, identity.ErrAnonymous
+	}
+	caller, err := identity.PeerOf(&info.State)
+	if err != nil {
+		return identity.Peer{}, err
+	}
+	if caller.ID.Role() != identity.RoleCluster {
+		return identity.Peer{}, fmt.Errorf("%s is no cluster", caller.ID)
+	}
+
+	return caller, nil
+}
+
+func raw(certs []*x509.Certificate) [][]byte {
+	out := make([][]byte, len(certs))
+	for i, c := range certs {
+		out[i] = c.Raw
+	}
+
+	return out
+}
+
+func parse(chain [][]byte) ([]*x509.Certificate, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("empty chain")
+	}
+	out := make([]*x509.Certificate, len(chain))
+	for i, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = c
+	}
+
+	return out, nil
+}
