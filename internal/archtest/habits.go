@@ -1,0 +1,125 @@
+package archtest
+
+import (
+	"fmt"
+	"go/ast"
+	"slices"
+	"strings"
+)
+
+// allowedUnimplemented is how often each directory may say that something is not implemented: what the protocol reserves
+// for later (COMPARE, leases, verdicts, requests, the mass-delete guard), and nothing else anywhere.
+var allowedUnimplemented = map[string]int{"hub/session": 5}
+
+func honestTests(t *Tree) []string {
+	var out []string
+	for f := range t.eachGo {
+		if f.IsTest() {
+			out = append(out, sleeps(f)...)
+			out = append(out, skips(f)...)
+		}
+	}
+
+	return out
+}
+
+// sleeps finds time.Sleep; in a file of synctest bubbles it is false time and costs nothing.
+func sleeps(f *File) []string {
+	var out []string
+	timePkg := f.nameOf("time")
+	if timePkg == "" || f.nameOf("testing/synctest") != "" {
+		return nil
+	}
+	ast.Inspect(f.AST, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && isSelector(sel, timePkg, "Sleep") {
+			out = append(out, f.At(sel.Pos(), "a test waits for what it wants to see, not for time to pass"))
+		}
+
+		return true
+	})
+
+	return out
+}
+
+// skips finds ways out of a test. Skip of a property's own T discards one draw and not the test.
+func skips(f *File) []string {
+	var out []string
+	var visit func(n ast.Node, draws []string)
+	visit = func(n ast.Node, draws []string) {
+		ast.Inspect(n, func(m ast.Node) bool {
+			switch m := m.(type) {
+			case *ast.FuncLit:
+				if m != n {
+					visit(m, append(slices.Clone(draws), parameters(m.Type, "rapid")...))
+					return false
+				}
+			case *ast.FuncDecl:
+				draws = append(draws, parameters(m.Type, "rapid")...)
+			case *ast.SelectorExpr:
+				x, ok := m.X.(*ast.Ident)
+				skip := ok && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, m.Sel.Name) && !slices.Contains(draws, x.Name)
+				if skip || isSelector(m, "testing", "Short") {
+					out = append(out, f.At(m.Pos(), "a test may not be skipped: the harness brings what it needs"))
+				}
+			}
+
+			return true
+		})
+	}
+	for _, d := range f.AST.Decls {
+		visit(d, nil)
+	}
+
+	return out
+}
+
+// parameters is the names of a function's parameters of type *pkg.T.
+func parameters(fn *ast.FuncType, pkg string) []string {
+	var out []string
+	for _, field := range fn.Params.List {
+		star, ok := field.Type.(*ast.StarExpr)
+		if !ok {
+			continue
+		}
+		if sel, ok := star.X.(*ast.SelectorExpr); ok && isSelector(sel, pkg, "T") {
+			for _, name := range field.Names {
+				out = append(out, name.Name)
+			}
+		}
+	}
+
+	return out
+}
+
+func isSelector(sel *ast.SelectorExpr, pkg, name string) bool {
+	x, ok := sel.X.(*ast.Ident)
+
+	return ok && x.Name == pkg && sel.Sel.Name == name
+}
+
+func unimplemented(t *Tree) []string {
+	found := map[string][]string{}
+	for f := range t.eachGo {
+		if f.IsTest() {
+			continue
+		}
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			// Embedding Unimplemented…Server would answer for methods that nobody wrote; Unsafe…Server does not.
+			if ok && strings.HasPrefix(strings.TrimPrefix(sel.Sel.Name, "Code"), "Unimplemented") {
+				found[f.Dir()] = append(found[f.Dir()], f.At(sel.Pos(), "%s", sel.Sel.Name))
+			}
+
+			return true
+		})
+	}
+	var out []string
+	for dir, places := range found {
+		if allowed := allowedUnimplemented[dir]; len(places) > allowed {
+			out = append(out, fmt.Sprintf("%s: %d times, allowed %d: %s", dir, len(places), allowed, strings.Join(places, "; ")))
+		}
+	}
+	slices.Sort(out)
+
+	return out
+}
