@@ -44,6 +44,8 @@ type Snapshots interface {
 	Exists(ctx context.Context, path string) (bool, error)
 	// Newest is the highest completed chk-N of a run below its checkpoints directory; zero when there is none.
 	Newest(ctx context.Context, r flink.Run, checkpointsDir string) (flink.Snapshot, error)
+	// Savepoint is the complete savepoint below a directory that was given to one stop alone; zero when there is none.
+	Savepoint(ctx context.Context, r flink.Run, directory string) (flink.Snapshot, error)
 }
 
 // Record is what is kept about one job.
