@@ -17,12 +17,15 @@ var examples = map[string][]example{
 	"top level": {
 		{"tools/x.sh", "", `tools/x.sh: "tools" may not stand at the top level`},
 		{"NOTES", "", `"NOTES" may not stand`},
-		{".ci/run", "", ""}, {"hub/x.txt", "", ""}, {"LICENSE", "", ""},
+		{".ci/run", "", ""},
+		{"hub/x.txt", "", ""},
+		{"LICENSE", "", ""},
 	},
 	"directory names": {
 		{"hub/util/x.txt", "", `may not be called "util"`},
 		{"internal/store/mocks/x.go", "package mocks", `may not be called "mocks"`},
-		{"hub/utility/x.txt", "", ""}, {"docs/types.md", "", ""},
+		{"hub/utility/x.txt", "", ""},
+		{"docs/types.md", "", ""},
 	},
 	"direction": {
 		{"flink/x.go", imports("internal/wire"), "flink may not import internal/wire: the domain knows nobody"},
