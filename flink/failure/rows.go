@@ -13,8 +13,7 @@ var rows = []Row{
 	},
 	{
 		ID: "jar-missing", Where: []Where{AtStart, InLog},
-		Classes:  []string{"FileNotFoundException", "NoSuchFileException", "RestHandlerException", ""},
-		Texts:    []string{".jar (No such file", ".jar does not exist", "Jar file "},
+		Texts:    []string{".jar (No such file", ".jar does not exist"},
 		Kind:     Permanent,
 		Sentence: "the jar of spec.jar.uri is not there; put it there or correct the address",
 	},
