@@ -5,7 +5,7 @@ import (
 )
 
 func TestTheTreeKeepsTheRules(t *testing.T) {
-	tree, err := Load("../..")
+	tree, err := Load(t.Context(), "../..")
 	if err != nil {
 		t.Fatal(err)
 	}

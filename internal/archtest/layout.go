@@ -38,7 +38,7 @@ func topLevel(t *Tree) []string {
 func directoryNames(t *Tree) []string {
 	var out []string
 	for _, f := range t.Files {
-		for _, part := range strings.Split(f.Dir(), "/") {
+		for part := range strings.SplitSeq(f.Dir(), "/") {
 			if slices.Contains(vague, part) {
 				out = append(out, fmt.Sprintf("%s: a directory may not be called %q", f.Path, part))
 			}

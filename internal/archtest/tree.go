@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"context"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -50,15 +51,15 @@ func NewTree(files map[string]string) (*Tree, error) {
 }
 
 // Load reads the tree that git would commit at root.
-func Load(root string) (*Tree, error) {
-	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+func Load(ctx context.Context, root string) (*Tree, error) {
+	cmd := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	cmd.Dir = root
 	list, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("listing the tree: %w", err)
 	}
 	files := make(map[string]string)
-	for _, name := range strings.Split(strings.TrimRight(string(list), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.TrimRight(string(list), "\x00"), "\x00") {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if os.IsNotExist(err) {
 			continue // removed, not yet committed

@@ -11,11 +11,11 @@ import (
 
 func TestBackoffCeilingDoublesUpToMax(t *testing.T) {
 	b := run.Backoff{Min: time.Second, Max: 10 * time.Second}
-	for attempt, ceiling := range map[int]time.Duration{-1: 2, 0: 2, 1: 4, 2: 8, 3: 10, 40: 10, 1000: 10} {
+	for attempt, ceiling := range map[int]int64{-1: 2, 0: 2, 1: 4, 2: 8, 3: 10, 40: 10, 1000: 10} {
 		if got := b.Next(attempt, 0); got != b.Min {
 			t.Errorf("attempt %d, random 0: %s, want %s", attempt, got, b.Min)
 		}
-		want := b.Min + (ceiling*time.Second-b.Min)/2
+		want := b.Min + (time.Duration(ceiling)*time.Second-b.Min)/2
 		if got := b.Next(attempt, 0.5); got != want {
 			t.Errorf("attempt %d, random 0.5: %s, want %s", attempt, got, want)
 		}
