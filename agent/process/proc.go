@@ -1,0 +1,116 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// markerKey is the environment variable by which processes are found. Its value
+// is <site>/<name of the run>/<role>.
+const markerKey = "WATERWHEEL_RUN"
+
+// found is one living process that carries a marker of this site: a JVM, the
+// wrapper around it, or something that the program has started.
+type found struct {
+	pid   int
+	start string // of the process, in clock ticks since boot: tells two uses of a pid apart
+	run   string // name of the run
+	role  string
+}
+
+// scanProcesses lists the marked processes of a site. A process that ends during the
+// scan may be missing. Zombies carry no marker: they have ended.
+func scanProcesses(proc, site string) ([]found, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var all []found
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		f, ok, err := inspect(proc, site, pid)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, f)
+		}
+	}
+	return all, nil
+}
+
+// inspect reads whether a pid is a marked process now.
+func inspect(proc, site string, pid int) (found, bool, error) {
+	dir := filepath.Join(proc, strconv.Itoa(pid))
+	env, err := os.ReadFile(filepath.Join(dir, "environ"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH), errors.Is(err, fs.ErrPermission):
+		return found{}, false, nil // ended, or somebody else's
+	case err != nil:
+		return found{}, false, fmt.Errorf("inspect process %d: %w", pid, err)
+	}
+	run, role, ok := marker(env, site)
+	if !ok {
+		return found{}, false, nil
+	}
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return found{}, false, nil // ended in between
+	}
+	start, alive := startOf(stat)
+	return found{pid: pid, start: start, run: run, role: role}, alive, nil
+}
+
+// marker finds the marker in an environment block.
+func marker(env []byte, site string) (run, role string, ok bool) {
+	prefix := []byte(markerKey + "=" + site + "/")
+	for v := range bytes.SplitSeq(env, []byte{0}) {
+		if rest, found := bytes.CutPrefix(v, prefix); found {
+			return strings.Cut(string(rest), "/")
+		}
+	}
+	return "", "", false
+}
+
+// startOf reads the start time from a line of /proc/<pid>/stat; alive is false
+// for a zombie. The command in it may hold blanks and brackets.
+func startOf(stat []byte) (start string, alive bool) {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return "", false
+	}
+	fields := strings.Fields(string(stat[end+1:]))
+	const state, startTime = 0, 19 // fields 3 and 22 of the line
+	if len(fields) <= startTime {
+		return "", false
+	}
+	return fields[startTime], fields[state] != "Z" && fields[state] != "X"
+}
+
+// signal sends sig to the very process that was found. A process that has ended
+// is no error, nor is a pid that somebody else has got since.
+func signal(proc, site string, f found, sig syscall.Signal) error {
+	p, err := os.FindProcess(f.pid) // holds a pidfd: from here on the pid cannot change hands
+	if err != nil {
+		return nil
+	}
+	defer p.Release()
+	now, ok, err := inspect(proc, site, f.pid)
+	if err != nil || !ok || now != f {
+		return err
+	}
+	if err := p.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %s to process %d of run %s: %w", sig, f.pid, f.run, err)
+	}
+	return nil
+}

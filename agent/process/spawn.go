@@ -1,0 +1,58 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// wrapper runs a command and writes its exit status to the file named by $0. It
+// catches the signals that end the command, so as to live to write it.
+const wrapper = `trap : TERM INT HUP
+"$@"
+code=$?
+echo $code >"$0.tmp" && mv "$0.tmp" "$0"`
+
+// process is one start to be made.
+type process struct {
+	run     string // name of the run
+	dir     runDir
+	role    role
+	command []string
+	env     []string // beside the common ones
+}
+
+// spawn starts p in a session of its own and returns when it can be seen by its
+// marker. exited is called when it has ended, if this agent lives then.
+func spawn(site string, p process, exited func()) error {
+	d, ro := p.dir, p.role
+	tmp := d.path("tmp", ro.String())
+	if err := os.MkdirAll(tmp, 0o750); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(d.out(ro), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command("/bin/sh", append([]string{"-c", wrapper, d.path("exits", ro.String())}, p.command...)...)
+	cmd.Dir = tmp
+	cmd.Stdout, cmd.Stderr = out, out
+	// Nothing of the agent's own environment: a program sees its environment, and REST shows it.
+	cmd.Env = append([]string{
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + tmp, "LANG=C.UTF-8",
+		markerKey + "=" + site + "/" + p.run + "/" + ro.String(),
+	}, p.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", ro, err)
+	}
+	// It ends with the process or with this agent, whichever is first; nobody
+	// waits for it. Without it a dead wrapper would stay a zombie.
+	go func() {
+		_ = cmd.Wait() // its status is in the file
+		exited()
+	}()
+	return nil
+}
