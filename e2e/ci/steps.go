@@ -27,6 +27,7 @@ func testSteps(version string) []step {
 	return []step{
 		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
 		{"unit", 15 * time.Minute, command("go", "test", "-shuffle=on", "./...")},
+		{"world", 10 * time.Minute, command("go", "test", "-count=1", "-v", "./e2e/world")},
 		{"ground", 10 * time.Minute, command("go", "run", "./e2e/ground")},
 		{"story", 10 * time.Minute, command("go", "run", "./e2e/story", "-short", "-version", version)},
 	}
