@@ -1,0 +1,247 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"google.golang.org/protobuf/proto"
+)
+
+// Form is a kind of manifest: a message with the fields apiVersion and kind.
+type Form[M proto.Message] struct {
+	APIVersion string
+	Kind       string
+	New        func() M // an empty message
+	Ignored    []string // top-level fields that are read over, such as status
+}
+
+// Document is one manifest and where it stands.
+type Document[M proto.Message] struct {
+	Value M
+	File  string
+	Line  int // of its first field, from 1
+	at    map[string]position
+}
+
+// Where is the place of a field, such as spec.parallelism, as FILE:LINE:COL;
+// FILE alone when the document does not mention it.
+func (d Document[M]) Where(field string) string {
+	if p, ok := d.at[field]; ok {
+		return fmt.Sprintf("%s:%d:%d", d.File, p.line, p.col)
+	}
+	return d.File
+}
+
+type position struct{ line, col int }
+
+// Fault is one thing wrong with a file. It is an error.
+type Fault struct {
+	File      string
+	Line, Col int // from 1; 0: the file as a whole
+	Text      string
+}
+
+// Error is FILE:LINE:COL: TEXT.
+func (f *Fault) Error() string {
+	if f.Line == 0 {
+		return f.File + ": " + f.Text
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Col, f.Text)
+}
+
+// Faults are all things wrong with what was read, in their order there.
+type Faults []*Fault
+
+// Error has one line for each fault.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Read reads the documents of one file, whose name is used in messages only. A
+// document may also be a list, {items: [...]}. An empty document is passed
+// over. The error, if any, is Faults.
+func (f Form[M]) Read(file string, data []byte) ([]Document[M], error) {
+	if json.Valid(data) { // where a tab can only be white space, which YAML does not take
+		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" "))
+	}
+	r := &reader[M]{form: f, file: file}
+	for _, part := range split(data) {
+		r.line = part.line
+		r.document(part.text)
+	}
+	if len(r.faults) > 0 {
+		return nil, r.faults
+	}
+	return r.docs, nil
+}
+
+// part is the text of one document, and how many lines are before it.
+type part struct {
+	line int
+	text []byte
+}
+
+// split cuts at the lines that begin with "---", which YAML allows nowhere but
+// between documents. (go-yaml's parser loses what follows an empty document.)
+func split(data []byte) []part {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	parts := []part{{}}
+	n := 0
+	for line := range bytes.Lines(data) {
+		rest, marker := bytes.CutPrefix(line, []byte("---"))
+		if marker && (len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n")) {
+			parts = append(parts, part{line: n})
+			line = append([]byte("   "), rest...)
+		}
+		last := &parts[len(parts)-1]
+		last.text = append(last.text, line...)
+		n++
+	}
+	return parts
+}
+
+type reader[M proto.Message] struct {
+	form   Form[M]
+	file   string
+	line   int // lines before the document
+	docs   []Document[M]
+	faults Faults
+}
+
+func (r *reader[M]) fault(n ast.Node, format string, args ...any) {
+	p := r.position(n)
+	r.faults = append(r.faults, &Fault{File: r.file, Line: p.line, Col: p.col, Text: fmt.Sprintf(format, args...)})
+}
+
+func (r *reader[M]) position(n ast.Node) position {
+	t := n.GetToken()
+	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		t = m.Values[0].Key.GetToken() // its own token is the first colon
+	}
+	return position{r.line + t.Position.Line, t.Position.Column}
+}
+
+func (r *reader[M]) document(text []byte) {
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		r.faults = append(r.faults, r.syntax(err))
+		return
+	}
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if _, ok := doc.Body.(*ast.NullNode); ok {
+			continue
+		}
+		body, ok := doc.Body.(*ast.MappingNode)
+		if !ok {
+			r.fault(doc.Body, "want a %s, got %s", r.form.Kind, describe(doc.Body))
+			continue
+		}
+		if items, ok := listed(body); ok {
+			r.items(items)
+			continue
+		}
+		r.manifest(body)
+	}
+}
+
+// syntax turns the parser's error into a fault of one line.
+func (r *reader[M]) syntax(err error) *Fault {
+	f := &Fault{File: r.file, Text: "not YAML"}
+	if e, ok := errors.AsType[*yaml.SyntaxError](err); ok {
+		f.Text = e.Message
+		if e.Token != nil {
+			f.Line, f.Col = r.line+e.Token.Position.Line, e.Token.Position.Column
+		}
+	}
+	return f
+}
+
+// listed reports whether a document is the list that `get -o yaml` writes.
+func listed(m *ast.MappingNode) (ast.Node, bool) {
+	if len(m.Values) != 1 || keyOf(m.Values[0]) != "items" {
+		return nil, false
+	}
+	return m.Values[0].Value, true
+}
+
+func (r *reader[M]) items(n ast.Node) {
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		r.fault(n, "items: want a list, got %s", describe(n))
+		return
+	}
+	for _, item := range list.Values {
+		if body, ok := item.(*ast.MappingNode); ok {
+			r.manifest(body)
+		} else {
+			r.fault(item, "want a %s, got %s", r.form.Kind, describe(item))
+		}
+	}
+}
+
+func (r *reader[M]) manifest(body *ast.MappingNode) {
+	if !r.header(body, "apiVersion", r.form.APIVersion) || !r.header(body, "kind", r.form.Kind) {
+		return // another schema: its fields would only be noise
+	}
+	m := r.form.New()
+	w := walker[M]{reader: r, at: map[string]position{}}
+	w.message(m.ProtoReflect(), body, "", r.form.Ignored)
+	r.docs = append(r.docs, Document[M]{Value: m, File: r.file, Line: r.position(body).line, at: w.at})
+}
+
+// header checks one of the two fields that say which schema this is.
+func (r *reader[M]) header(body *ast.MappingNode, field, want string) bool {
+	for _, kv := range body.Values {
+		if keyOf(kv) != field {
+			continue
+		}
+		if s, ok := kv.Value.(*ast.StringNode); !ok || s.Value != want {
+			r.fault(kv.Value, "%s: want %s, got %s", field, want, describe(kv.Value))
+			return false
+		}
+		return true
+	}
+	r.fault(body, "%s is missing: want %s", field, want)
+	return false
+}
+
+func keyOf(kv *ast.MappingValueNode) string {
+	if s, ok := kv.Key.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return kv.Key.GetToken().Value
+}
+
+// describe is a node as an error may show it.
+func describe(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.NullNode:
+		return "nothing"
+	case *ast.StringNode:
+		return fmt.Sprintf("the text %.40q", n.Value)
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "the number " + n.GetToken().Value
+	case *ast.BoolNode:
+		return "the truth value " + n.GetToken().Value
+	case *ast.LiteralNode:
+		return "a text of lines"
+	}
+	return "something else"
+}
