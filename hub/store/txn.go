@@ -35,6 +35,7 @@ type Txn struct {
 	touched []string // clusters whose own row changed
 	gone    []string // jobs deleted
 	size    map[string]int
+	detail  string // for the audit record
 	err     error
 }
 
@@ -55,6 +56,9 @@ func (t *Txn) Now() time.Time { return t.now }
 
 // Revision is the revision that this write gets, if it puts anything.
 func (t *Txn) Revision() Revision { return t.revision }
+
+// Note says in the audit record what this write came to, for a Detail that is not known before.
+func (t *Txn) Note(detail string) { t.detail = detail }
 
 // PutTenant adds or replaces a tenant.
 func (t *Txn) PutTenant(v Tenant) { t.put(tableTenants, v.Name, v, v, nil) }
