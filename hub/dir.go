@@ -1,0 +1,223 @@
+package hub
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+	"github.com/waterwheel-io/waterwheel/hub/ca"
+	"github.com/waterwheel-io/waterwheel/hub/store"
+	"github.com/waterwheel-io/waterwheel/internal/identity"
+	"github.com/waterwheel-io/waterwheel/internal/run"
+)
+
+// A hub's directory:
+//
+//	ca/root.pem, ca/root.key   the authority
+//	mac.key                    proves at a hub that a row was once its own; never in a backup of the store
+//	store/                     the database
+//	hub.yaml                   the configuration that init wrote
+//	admin/NAME/                an admin's certificate, key, roots and context: to be moved to that admin's machine
+const (
+	caDir      = "ca"
+	macFile    = "mac.key"
+	storeDir   = "store"
+	configFile = "hub.yaml"
+	adminDir   = "admin"
+
+	macBytes = 32
+)
+
+// AdminLife is how long the certificate of an admin is valid.
+const AdminLife = 365 * 24 * time.Hour
+
+// Init makes the directory of a new hub in cfg.Dir, which must be empty or missing, with the tenant "default" and an
+// admin of the given name. It returns the directories of the configuration file and of the admin's files.
+func Init(ctx context.Context, cfg Config, admin string, log *slog.Logger) (configPath, adminPath string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return "", "", err
+	}
+	if err := checkEmpty(cfg.Dir); err != nil {
+		return "", "", err
+	}
+	authority, err := ca.Create(filepath.Join(cfg.Dir, caDir), cfg.TrustDomain)
+	if err != nil {
+		return "", "", err
+	}
+	key := make([]byte, macBytes)
+	rand.Read(key) //nolint:errcheck // never fails: the process ends instead
+	if err := writeNew(filepath.Join(cfg.Dir, macFile), []byte(hex.EncodeToString(key)+"\n")); err != nil {
+		return "", "", err
+	}
+	if err := initStore(ctx, filepath.Join(cfg.Dir, storeDir), log); err != nil {
+		return "", "", err
+	}
+	if adminPath, err = writeAdmin(cfg, authority, admin); err != nil {
+		return "", "", err
+	}
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
+		return "", "", fmt.Errorf("encoding the configuration: %w", err)
+	}
+	configPath = filepath.Join(cfg.Dir, configFile)
+
+	return configPath, adminPath, writeNew(configPath, text)
+}
+
+func checkEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("making a hub: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("%s is not empty: name a new directory, or start the hub that is there with --config", dir)
+	}
+
+	return nil
+}
+
+// initStore makes the database and its first row.
+func initStore(ctx context.Context, dir string, log *slog.Logger) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the store's directory: %w", err)
+	}
+	s, err := store.Open(ctx, store.Options{Dir: dir, Init: true, Logger: log})
+	if err != nil {
+		return err
+	}
+	err = run.Once(ctx, run.Task{Name: "making the tenant " + flink.DefaultTenant, Run: func(ctx context.Context) error {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+
+		return run.Once(ctx,
+			run.Task{Name: "store", Run: s.Run},
+			run.Task{Name: "write", Run: func(ctx context.Context) error {
+				defer stop()
+				a := store.Audit{Who: "init", Verb: "tenant.create", Object: flink.DefaultTenant}
+				_, err := s.Write(ctx, a, func(txn *store.Txn) error {
+					txn.PutTenant(store.Tenant{Name: flink.DefaultTenant})
+
+					return nil
+				})
+
+				return err
+			}})
+	}})
+
+	return errors.Join(err, s.Close())
+}
+
+// IssueAdmin writes the files of a further admin into the directory of a hub. The hub may run meanwhile: it knows its
+// admins by their certificates alone.
+func IssueAdmin(cfg Config, name string) (string, error) {
+	authority, err := openAuthority(cfg)
+	if err != nil {
+		return "", err
+	}
+
+	return writeAdmin(cfg, authority, name)
+}
+
+func openAuthority(cfg Config) (*ca.Authority, error) {
+	authority, err := ca.Open(filepath.Join(cfg.Dir, caDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds no hub: make one with waterwheel-hub init --dir %[1]s (%w)", cfg.Dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cfg.TrustDomain != "" && cfg.TrustDomain != authority.TrustDomain() {
+		return nil, fmt.Errorf("trustDomain: %s was made for %s, not for %s", cfg.Dir, authority.TrustDomain(), cfg.TrustDomain)
+	}
+
+	return authority, nil
+}
+
+// openMAC is the func that proves rows.
+func openMAC(dir string) (func(store.FeedRow) []byte, error) {
+	text, err := os.ReadFile(filepath.Join(dir, macFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the key that proves rows: %w", err)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(key) != macBytes {
+		return nil, fmt.Errorf("reading the key that proves rows: %s does not hold %d hex digits", macFile, 2*macBytes)
+	}
+
+	return func(r store.FeedRow) []byte { return rowMAC(key, r) }, nil
+}
+
+// rowMAC is HMAC-SHA256 over every field of a row but itself, each with its length, so that no two rows read alike.
+func rowMAC(key []byte, r store.FeedRow) []byte {
+	h := hmac.New(sha256.New, key)
+	for _, s := range []string{
+		r.ClusterUID, r.UID, string(r.Policy), string(r.Hash), string(r.Body),
+		fmt.Sprint(r.Version.EpochNumber, r.Version.Revision, r.Generation, r.Term, r.Deleted, r.Schema),
+	} {
+		fmt.Fprintf(h, "%d:%s", len(s), s) //nolint:errcheck // a hash takes everything
+	}
+
+	return h.Sum(nil)
+}
+
+// writeAdmin issues an admin's certificate and writes all that a client needs to use it.
+func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error) {
+	cert, err := authority.Admin(name, AdminLife)
+	if err != nil {
+		return "", err
+	}
+	key, err := identity.EncodeKey(cert.PrivateKey)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cfg.Dir, adminDir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the admin's directory: %w", err)
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{
+		{"key.pem", key},
+		{"cert.pem", identity.EncodeCertificates(cert.Leaf)},
+		{"ca.pem", identity.EncodeCertificates(authority.Roots()...)},
+	} {
+		if err := writeNew(filepath.Join(dir, f.name), f.data); err != nil {
+			return "", err
+		}
+	}
+
+	return dir, nil
+}
+
+// writeNew writes a file that must not exist, readable by its owner alone, durably.
+func writeNew(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already: move it away first", name)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+
+	return nil
+}
