@@ -28,8 +28,10 @@ type Config struct {
 	Store   Store
 	Observe func(context.Context, flink.Order, plan.Memory) (flink.Observed, error)
 	Act     func(context.Context, plan.Action, flink.Observed) plan.Outcome
-	// Report takes the newest status of a job; it must not block.
-	Report func(uid string, order flink.Order, s flink.Status)
+	// Report takes the newest status of a job. An error means that what the hub must not miss is not on record yet.
+	Report func(ctx context.Context, order flink.Order, s flink.Status) error
+	// Left is called when a job is not on record any more.
+	Left func(uid string)
 	// StateRoot is where the state of jobs goes that name no root of their own.
 	StateRoot string
 	Metrics   *telemetry.Agent
@@ -130,6 +132,7 @@ func (r *Reconciler) look(ctx context.Context, uid string, wake chan struct{}) {
 		next, known, err := r.pass(ctx, j)
 		<-r.place
 		if err == nil && !known && r.leave(uid, wake) {
+			r.cfg.Left(uid)
 			return
 		}
 		timer.Reset(r.pause(j, next, err))
@@ -205,7 +208,14 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	if err := r.save(ctx, j.uid, rec.Memory, p.Memory); err != nil {
 		return time.Time{}, true, err
 	}
-	r.cfg.Report(j.uid, order, p.Status)
+	if err := r.cfg.Report(ctx, order, p.Status); err != nil {
+		return time.Time{}, true, err
+	}
+	if p.Gone {
+		if err := r.cfg.Store.Remove(ctx, j.uid); err != nil {
+			return time.Time{}, true, fmt.Errorf("forget deleted job: %w", err)
+		}
+	}
 	if p.Action == nil {
 		return p.RequeueAt, true, nil
 	}

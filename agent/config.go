@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// Config is the agent's file. Unknown keys are refused.
+type Config struct {
+	Hub     HubConfig     `yaml:"hub"`
+	Dir     string        `yaml:"dir"`    // of the agent: identity, records, runs
+	Listen  string        `yaml:"listen"` // loopback host:port of metrics, health and the agent's own view
+	Runtime RuntimeConfig `yaml:"runtime"`
+	// StateStorage.Root is where the state of jobs goes that name no root of their own; default: file://<dir>/state.
+	StateStorage StorageConfig  `yaml:"stateStorage"`
+	Capacity     CapacityConfig `yaml:"capacity"`
+	Log          LogConfig      `yaml:"log"`
+}
+
+// HubConfig says where the hub is and how it is known.
+type HubConfig struct {
+	Address     string `yaml:"address"` // host:port of its agents' listener
+	TrustDomain string `yaml:"trustDomain"`
+	CAFile      string `yaml:"caFile"` // its roots in PEM; or
+	CAPin       string `yaml:"caPin"`  // sha256:<hex> of its root
+	TokenFile   string `yaml:"tokenFile"`
+}
+
+// RuntimeConfig is the place where runs live. Kind is "process": this host.
+type RuntimeConfig struct {
+	Kind   string            `yaml:"kind"`
+	Flink  map[string]string `yaml:"flink"`  // home of a distribution by version, such as "2.3"
+	Java   string            `yaml:"java"`   // the java binary; default: from PATH
+	UsrLib string            `yaml:"usrlib"` // what local:///opt/flink/usrlib stands for; default: <dir>/usrlib
+}
+
+// StorageConfig is where state goes.
+type StorageConfig struct {
+	Root string `yaml:"root"`
+}
+
+// CapacityConfig bounds what runs may declare together.
+type CapacityConfig struct {
+	Memory string `yaml:"memory"` // a quantity such as 8Gi; empty: no limit
+}
+
+// LogConfig is how the agent logs.
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// LoadConfig reads a file, fills in defaults and validates.
+func LoadConfig(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read config: %w", err)
+	}
+	var c Config
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	c.setDefaults()
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c *Config) setDefaults() {
+	if abs, err := filepath.Abs(c.Dir); err == nil && c.Dir != "" {
+		c.Dir = abs
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:9464"
+	}
+	if c.Runtime.Kind == "" {
+		c.Runtime.Kind = "process"
+	}
+	if c.Runtime.UsrLib == "" {
+		c.Runtime.UsrLib = filepath.Join(c.Dir, "usrlib")
+	}
+	if c.StateStorage.Root == "" {
+		c.StateStorage.Root = "file://" + filepath.Join(c.Dir, "state")
+	}
+}
+
+// Validate names every fault at once.
+func (c Config) Validate() error {
+	var errs []error
+	need := func(ok bool, field, remedy string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: %s", field, remedy))
+		}
+	}
+	need(c.Dir != "", "dir", "name the agent's directory")
+	_, _, err := net.SplitHostPort(c.Hub.Address)
+	need(err == nil, "hub.address", fmt.Sprintf("%q must be host:port of the hub's agents' listener", c.Hub.Address))
+	need(c.Hub.TrustDomain != "", "hub.trustDomain", "name the trust domain that `cluster invite` printed")
+	need(c.Hub.CAFile != "" || c.Hub.CAPin != "", "hub.caFile", "name the hub's root certificate file, or its pin in hub.caPin")
+	need(c.Runtime.Kind == "process", "runtime.kind", fmt.Sprintf("%q is not known, use process", c.Runtime.Kind))
+	need(len(c.Runtime.Flink) > 0, "runtime.flink", "name the home of at least one Flink distribution by version")
+	if c.Capacity.Memory != "" {
+		_, err := flink.ParseMemory(c.Capacity.Memory)
+		need(err == nil, "capacity.memory", fmt.Sprintf("%q must be an amount such as 8Gi", c.Capacity.Memory))
+	}
+	return errors.Join(errs...)
+}

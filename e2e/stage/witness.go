@@ -1,0 +1,196 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// FlinkJob is what Flink's own REST says of one job.
+type FlinkJob struct {
+	ID           string
+	State        string
+	Running      int
+	Total        int
+	Parallelism  int
+	StartTime    time.Time
+	Completed    int    // checkpoints
+	Restored     string // latest.restored.external_path, as Flink writes it
+	Version      string
+	Restarts     int
+	RestoredSeen bool
+}
+
+// AllRunning reports whether every task runs.
+func (f FlinkJob) AllRunning() bool {
+	return f.State == "RUNNING" && f.Total > 0 && f.Running == f.Total
+}
+
+// Flink asks a JobManager for its one job.
+func Flink(ctx context.Context, endpoint string) (FlinkJob, error) {
+	var over struct {
+		Jobs []struct {
+			JID   string         `json:"jid"`
+			State string         `json:"state"`
+			Start int64          `json:"start-time"`
+			Tasks map[string]int `json:"tasks"`
+		} `json:"jobs"`
+	}
+	if err := getJSON(ctx, endpoint+"/jobs/overview", &over); err != nil {
+		return FlinkJob{}, err
+	}
+	if len(over.Jobs) != 1 {
+		return FlinkJob{}, fmt.Errorf("%s lists %d jobs, not one", endpoint, len(over.Jobs))
+	}
+	o := over.Jobs[0]
+	f := FlinkJob{
+		ID: o.JID, State: o.State, Running: o.Tasks["running"] + o.Tasks["finished"], Total: o.Tasks["total"],
+		StartTime: time.UnixMilli(o.Start),
+	}
+	var detail struct {
+		Vertices []struct {
+			Parallelism int `json:"parallelism"`
+		} `json:"vertices"`
+	}
+	if err := getJSON(ctx, endpoint+"/jobs/"+o.JID, &detail); err != nil {
+		return f, err
+	}
+	for _, v := range detail.Vertices {
+		f.Parallelism = max(f.Parallelism, v.Parallelism)
+	}
+	var cp struct {
+		Counts struct{ Completed, Restored int }
+		Latest struct {
+			Restored *struct {
+				Path string `json:"external_path"`
+			}
+		}
+	}
+	if err := getJSON(ctx, endpoint+"/jobs/"+o.JID+"/checkpoints", &cp); err != nil {
+		return f, err
+	}
+	f.Completed, f.Restarts = cp.Counts.Completed, cp.Counts.Restored
+	if cp.Latest.Restored != nil {
+		f.Restored, f.RestoredSeen = cp.Latest.Restored.Path, true
+	}
+	var conf struct {
+		Version string `json:"flink-version"`
+	}
+	if err := getJSON(ctx, endpoint+"/config", &conf); err != nil {
+		return f, err
+	}
+	f.Version = conf.Version
+	return f, nil
+}
+
+func getJSON(ctx context.Context, u string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %.200s", u, resp.Status, body)
+	}
+	return json.Unmarshal(body, v)
+}
+
+// Process is a living process that belongs to a run, as the kernel lists it.
+type Process struct {
+	PID  int
+	Run  string // name of the run: <uid>-t1-r4
+	Role string // jobmanager, or a TaskManager's
+	Java bool   // the JVM itself, not the wrapper around it
+}
+
+// Processes lists the living processes whose run's name begins with prefix.
+func Processes(prefix string) []Process {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	var all []Process
+	for _, d := range dirs {
+		env, err := os.ReadFile(filepath.Join(d, "environ"))
+		if err != nil || len(env) == 0 {
+			continue
+		}
+		for v := range strings.SplitSeq(string(env), "\x00") {
+			rest, ok := strings.CutPrefix(v, "WATERWHEEL_RUN=")
+			if !ok {
+				continue
+			}
+			parts := strings.Split(rest, "/")
+			if len(parts) != 3 || !strings.HasPrefix(parts[1], prefix) {
+				continue
+			}
+			pid, _ := strconv.Atoi(filepath.Base(d))
+			exe, _ := os.Readlink(filepath.Join(d, "exe"))
+			all = append(all, Process{PID: pid, Run: parts[1], Role: parts[2], Java: filepath.Base(exe) == "java"})
+		}
+	}
+	return all
+}
+
+// Kill kills the JVMs of a job's runs with SIGKILL, those of one role only when role is not empty. It returns how many.
+func Kill(uid, role string) (int, error) {
+	n := 0
+	for _, p := range Processes(uid + "-") {
+		if !p.Java || role != "" && !strings.HasPrefix(p.Role, role) {
+			continue
+		}
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+			return n, fmt.Errorf("kill %s of %s: %w", p.Role, p.Run, err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// Born is when a directory was made, by the kernel's file times.
+func Born(path string) (time.Time, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME, &st); err != nil {
+		return time.Time{}, fmt.Errorf("birth time of %s: %w", path, err)
+	}
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return time.Time{}, fmt.Errorf("birth time of %s: this file system keeps none", path)
+	}
+	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)), nil
+}
+
+// Local is the path of a file: URI.
+func Local(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "file" {
+		return uri
+	}
+	return u.Path
+}
+
+// Normal brings a snapshot path to the form in which Flink answers it: file:/a/b.
+func Normal(p string) string {
+	p = strings.TrimSuffix(strings.TrimSuffix(p, "/"), "/_metadata")
+	if rest, ok := strings.CutPrefix(p, "file:"); ok {
+		return "file:/" + strings.TrimLeft(rest, "/")
+	}
+	return p
+}
