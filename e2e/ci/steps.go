@@ -155,7 +155,7 @@ func contents(tree fs.FS) (map[string][]byte, error) {
 	return out, nil
 }
 
-// formatted wants every committed Go file as gofumpt writes it.
+// formatted wants every committed file as gofumpt and buf write it.
 func formatted(ctx context.Context, out io.Writer) error {
 	list, err := exec.CommandContext(ctx, "git", "ls-files", "--", "*.go", ":!proto/gen").Output()
 	if err != nil {
@@ -170,7 +170,7 @@ func formatted(ctx context.Context, out io.Writer) error {
 		return errors.New("these files are not formatted: run `make fmt`")
 	}
 
-	return nil
+	return command(tool("buf", "buf", "format", "-d", "--exit-code")...)(ctx, out)
 }
 
 // unbroken wants the API to be readable by everybody who could read the last closed issue's.
