@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -32,17 +33,19 @@ var (
 // minRenewal is the least time between two certificates of one cluster: each is a durable write.
 const minRenewal = 10 * time.Second
 
-// Enrolment answers the agents. It is the server of EnrolService.
-type Enrolment struct {
-	agentv1.UnimplementedEnrolServiceServer
+// Register puts EnrolService on a server. Whether the caller of a method has the right role is the server's to check.
+func (m *Members) Register(server grpc.ServiceRegistrar) {
+	agentv1.RegisterEnrolServiceServer(server, &enrolment{members: m})
+}
+
+// enrolment answers the agents.
+type enrolment struct {
+	agentv1.UnsafeEnrolServiceServer
 	members *Members
 }
 
-// Enrolment is the gRPC end of m.
-func (m *Members) Enrolment() *Enrolment { return &Enrolment{members: m} }
-
 // Enrol implements EnrolService. It needs no client certificate.
-func (e *Enrolment) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
+func (e *enrolment) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
 	m := e.members
 	pub, err := identity.ParseCSR(req.GetCsr())
 	if err != nil {
@@ -62,7 +65,7 @@ func (e *Enrolment) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agen
 }
 
 // Renew implements EnrolService for the cluster of the caller's certificate.
-func (e *Enrolment) Renew(ctx context.Context, req *agentv1.RenewRequest) (*agentv1.RenewResponse, error) {
+func (e *enrolment) Renew(ctx context.Context, req *agentv1.RenewRequest) (*agentv1.RenewResponse, error) {
 	m := e.members
 	caller, err := callerOf(ctx)
 	if err != nil {
