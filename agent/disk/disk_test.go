@@ -119,7 +119,8 @@ func TestRecordsSurviveAReopenAndTheRootFollowsTheLiveRows(t *testing.T) {
 
 func TestOnlyANewerVersionIsTaken(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "agent.db"))
-	record(t, s, frame(5, orderRow("a", 2, 5, 3, 1)))
+	first := frame(5, orderRow("a", 2, 5, 3, 1))
+	record(t, s, first)
 	for name, old := range map[string]feed.Row{
 		"same version":                     orderRow("a", 2, 5, 4, 1),
 		"older revision":                   orderRow("a", 2, 4, 4, 1),
@@ -139,6 +140,25 @@ func TestOnlyANewerVersionIsTaken(t *testing.T) {
 	}
 	if c := s.Standing().Cursor; c.Revision != 5 {
 		t.Errorf("cursor = %+v, went back", c)
+	}
+}
+
+func TestAFrameOfAnOlderWriterIsFenced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.db")
+	s := open(t, path)
+	if _, err := s.Record(t.Context(), feed.Frame{Epoch: feed.Epoch{Number: 7, ID: "e7"}}); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s, path)
+	before := s.Standing()
+	if before.MaxEpoch != 7 {
+		t.Fatalf("standing = %+v, want epoch 7 seen", before)
+	}
+	if _, err := s.Record(t.Context(), frame(9, orderRow("a", 1, 9, 1, 1))); !errors.Is(err, feed.ErrFenced) {
+		t.Errorf("err = %v, want fenced", err)
+	}
+	if s.Standing() != before {
+		t.Error("a fenced frame left a trace")
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *Store) Remove(ctx context.Context, uid string) error {
 				return err
 			}
 			id++
-			report = feed.Report{ID: id, UID: uid, Term: r.Active.Term, Status: goneStatus(m.Status, r.Active.Term)}
+			report = feed.Report{ID: id, UID: uid, Term: r.Active.Term, Status: goneStatus(m, r.Active.Term)}
 			if err := putReport(tx, report); err != nil {
 				return err
 			}
@@ -122,10 +122,11 @@ func (s *Store) Remove(ctx context.Context, uid string) error {
 	return nil
 }
 
-func goneStatus(last flink.Status, term int32) flink.Status {
-	last.State, last.Term, last.Gone = flink.Deleting, term, true
-
-	return last
+func goneStatus(m plan.Memory, term int32) flink.Status {
+	return flink.Status{
+		State: flink.Deleting, Term: term, Run: m.LastRun, Snapshot: m.Snapshot,
+		Message: "Deleted; nothing of it is left here", Gone: true,
+	}
 }
 
 // PutReport keeps a status until the hub has it on disk, and returns it as kept. It is durable when it returns. A status

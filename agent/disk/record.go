@@ -59,27 +59,16 @@ func (s *Store) Standing() feed.Standing {
 	return feed.Standing{SiteUID: s.site, Cursor: s.cursor, MaxEpoch: s.maxEpoch, Root: s.tree.Root(), Count: n}
 }
 
-// SawEpoch keeps the greatest epoch number ever seen. A smaller one changes nothing.
-func (s *Store) SawEpoch(ctx context.Context, number int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if number <= s.maxEpoch {
-		return nil
-	}
-	if err := s.update(ctx, func(tx *bolt.Tx) error { return putEpoch(tx, number) }); err != nil {
-		return err
-	}
-	s.maxEpoch = number
-
-	return nil
-}
-
 // Record takes a frame: rows newer than what is recorded, then the cursor, in one transaction that is durable when it
 // returns. Rows that are not newer are passed over. A row that cannot be used is recorded as rejected, comes back as a
-// nack, and leaves the last good order in force. On an error nothing was recorded.
+// nack, and leaves the last good order in force. A frame of a smaller epoch number than the greatest ever seen is refused
+// with feed.ErrFenced; an empty frame only says that its epoch was seen. On an error nothing was recorded.
 func (s *Store) Record(ctx context.Context, f feed.Frame) (feed.Recorded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f.Epoch.Number < s.maxEpoch {
+		return feed.Recorded{}, fmt.Errorf("frame of epoch %d after one of epoch %d: %w", f.Epoch.Number, s.maxEpoch, feed.ErrFenced)
+	}
 	var (
 		out   feed.Recorded
 		fresh = map[string]row{}
@@ -107,7 +96,7 @@ func (s *Store) Record(ctx context.Context, f feed.Frame) (feed.Recorded, error)
 	}
 	cursor := s.advance(f.Cursor)
 	if len(fresh) > 0 || cursor != s.cursor || f.Epoch.Number > s.maxEpoch {
-		err := s.update(ctx, func(tx *bolt.Tx) error { return putFrame(tx, fresh, body, cursor, max(f.Epoch.Number, s.maxEpoch)) })
+		err := s.update(ctx, func(tx *bolt.Tx) error { return putFrame(tx, fresh, body, cursor, f.Epoch.Number) })
 		if err != nil {
 			return feed.Recorded{}, err
 		}
@@ -115,7 +104,7 @@ func (s *Store) Record(ctx context.Context, f feed.Frame) (feed.Recorded, error)
 	for uid, r := range fresh {
 		s.replace(uid, r)
 	}
-	s.cursor, s.maxEpoch = cursor, max(f.Epoch.Number, s.maxEpoch)
+	s.cursor, s.maxEpoch = cursor, f.Epoch.Number
 	out.Cursor = cursor
 
 	return out, nil
@@ -194,11 +183,7 @@ func putFrame(tx *bolt.Tx, rows map[string]row, bodies map[string][]byte, cursor
 		return err
 	}
 
-	return putEpoch(tx, epoch)
-}
-
-func putEpoch(tx *bolt.Tx, number int64) error {
-	return put(tx.Bucket(bucketMeta), keyMaxEpoch, marshal(number))
+	return put(tx.Bucket(bucketMeta), keyMaxEpoch, marshal(epoch))
 }
 
 // replace changes the view in memory. The caller holds mu.

@@ -2,9 +2,13 @@ package feed
 
 import (
 	"cmp"
+	"errors"
 
 	"github.com/waterwheel-io/waterwheel/flink"
 )
+
+// ErrFenced refuses a frame of an older writer: its epoch number is smaller than one seen before.
+var ErrFenced = errors.New("fenced: a later epoch was seen")
 
 // Version is when a row was written: the number of the epoch and the revision in
 // it. Versions compare as pairs, so that across a fork of history the later writer wins.
