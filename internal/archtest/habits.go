@@ -100,18 +100,9 @@ func isSelector(sel *ast.SelectorExpr, pkg, name string) bool {
 func unimplemented(t *Tree) []string {
 	found := map[string][]string{}
 	for f := range t.eachGo {
-		if f.IsTest() {
-			continue
+		if !f.IsTest() {
+			found[f.Dir()] = append(found[f.Dir()], answers(f)...)
 		}
-		ast.Inspect(f.AST, func(n ast.Node) bool {
-			sel, ok := n.(*ast.SelectorExpr)
-			// Embedding Unimplemented…Server would answer for methods that nobody wrote; Unsafe…Server does not.
-			if ok && strings.HasPrefix(strings.TrimPrefix(sel.Sel.Name, "Code"), "Unimplemented") {
-				found[f.Dir()] = append(found[f.Dir()], f.At(sel.Pos(), "%s", sel.Sel.Name))
-			}
-
-			return true
-		})
 	}
 	var out []string
 	for dir, places := range found {
@@ -120,6 +111,31 @@ func unimplemented(t *Tree) []string {
 		}
 	}
 	slices.Sort(out)
+
+	return out
+}
+
+// answers finds where a file says that something is not implemented. To compare a code that somebody else said is no
+// answer. To embed Unimplemented…Server is one, for every method that nobody wrote; Unsafe…Server is not.
+func answers(f *File) []string {
+	var out []string
+	read := map[ast.Expr]bool{}
+	ast.Inspect(f.AST, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CaseClause:
+			for _, e := range n.List {
+				read[e] = true
+			}
+		case *ast.BinaryExpr:
+			read[n.X], read[n.Y] = true, true
+		case *ast.SelectorExpr:
+			if strings.HasPrefix(strings.TrimPrefix(n.Sel.Name, "Code"), "Unimplemented") && !read[n] {
+				out = append(out, f.At(n.Pos(), "%s", n.Sel.Name))
+			}
+		}
+
+		return true
+	})
 
 	return out
 }

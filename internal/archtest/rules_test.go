@@ -51,6 +51,7 @@ var examples = map[string][]example{
 	"importers": {
 		{"hub/jobs/x.go", imports("proto/gen/waterwheel/agent/v1"), "is for proto/gen, internal/wire"},
 		{"hub/session/x.go", imports("proto/gen/waterwheel/agent/v1"), ""},
+		{"hub/jobs/x_test.go", imports("proto/gen/waterwheel/agent/v1"), ""},
 		{"hub/sessions/x.go", imports("proto/gen/waterwheel/agent/v1"), "is for proto/gen, internal/wire"},
 		{"hub/jobs/x.go", "package x\nimport _ \"go.etcd.io/bbolt\"", "x.go:2: go.etcd.io/bbolt is for hub/store, agent/disk only"},
 		{"hub/jobs/x.go", "package x\nimport _ \"github.com/hashicorp/go-memdb\"", "is for hub/store only"},
@@ -117,6 +118,8 @@ var examples = map[string][]example{
 	"unimplemented": {
 		{"hub/admin/x.go", "package x\nvar x = connect.CodeUnimplemented", "hub/admin: 1 times, allowed 0"},
 		{"hub/admin/x.go", "package x\ntype s struct{ agentv1.UnimplementedSyncServiceServer }", "hub/admin: 1 times"},
+		{"agent/session/x.go", "package x\nfunc f() { switch y { case codes.Unimplemented: f() } }", ""},
+		{"agent/session/x.go", "package x\nvar x = y == codes.Unimplemented", ""},
 		{"hub/session/x.go", "package x\nvar x = []any{" + strings.Repeat("codes.Unimplemented,", 6) + "}", "6 times, allowed 5"},
 		{"hub/session/x.go", "package x\nvar x = []any{" + strings.Repeat("codes.Unimplemented,", 5) + "}", ""},
 	},
