@@ -11,28 +11,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/waterwheel-io/waterwheel/hub/admin"
+	"github.com/waterwheel-io/waterwheel/hub/session"
 	"github.com/waterwheel-io/waterwheel/internal/identity"
 )
 
-// Limits of the agents' port. Those that agents must know are in the design's table of limits.
-const (
-	maxMessageBytes   = 512 << 10
-	maxHeaderBytes    = 16 << 10
-	maxStreams        = 4 // per connection: the stream, its successor, a renewal, one to spare
-	streamWindow      = 256 << 10
-	connectionWindow  = 512 << 10
-	connectionTimeout = 20 * time.Second
-	connectionAge     = 6 * time.Hour // gRPC spreads it by 10 %
-	connectionGrace   = 30 * time.Second
-	connectionIdle    = 5 * time.Minute // without any stream
-	minPing           = 15 * time.Second
-	drainLimit        = 10 * time.Second
-)
+// drainLimit is how long calls that are under way may take at the end.
+const drainLimit = 10 * time.Second
 
 // roleAgent refuses on the agents' port whoever is not an agent, and agents that are no members any more.
 func roleAgent(check func(identity.Peer) error) func(identity.Peer) error {
@@ -52,21 +40,9 @@ func newAgentServer(src identity.Source, trustDomain string, check func(identity
 		AllowAnonymous: true, // a token is the proof of who joins; the table refuses all else
 	}))
 
-	return grpc.NewServer(
+	return grpc.NewServer(append(session.ServerOptions(),
 		grpc.Creds(newTurnstile(creds, log)),
-		grpc.ConnectionTimeout(connectionTimeout),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.MaxRecvMsgSize(maxMessageBytes),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
-		// No read buffer and fixed windows: thousands of quiet connections hold less, and no ping measures bandwidth.
-		grpc.ReadBufferSize(0),
 		grpc.SharedWriteBuffer(true),
-		grpc.StaticStreamWindowSize(streamWindow),
-		grpc.StaticConnWindowSize(connectionWindow),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace, MaxConnectionIdle: connectionIdle,
-		}),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			if err := authorize(ctx, info.FullMethod, log); err != nil {
 				return nil, err
@@ -81,7 +57,7 @@ func newAgentServer(src identity.Source, trustDomain string, check func(identity
 
 			return next(srv, stream)
 		}),
-	)
+	)...)
 }
 
 // authorize asks the table. FullMethod is the name under which gRPC found a handler, not what the caller wrote.
@@ -103,20 +79,36 @@ func authorize(ctx context.Context, method string, log *slog.Logger) error {
 
 // grpcCaller is the zero ID for a caller without a certificate.
 func grpcCaller(ctx context.Context) (identity.ID, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return identity.ID{}, errors.New("call without a connection")
-	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return identity.ID{}, errors.New("call without TLS")
-	}
-	caller, err := identity.PeerOf(&info.State)
+	p, err := grpcPeer(ctx)
 	if errors.Is(err, identity.ErrAnonymous) {
 		return identity.ID{}, nil
 	}
 
-	return caller.ID, err
+	return p.ID, err
+}
+
+// grpcPeer is the other end of a call's connection.
+func grpcPeer(ctx context.Context) (identity.Peer, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return identity.Peer{}, errors.New("call without a connection")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return identity.Peer{}, errors.New("call without TLS")
+	}
+
+	return identity.PeerOf(&info.State)
+}
+
+// sessionPeer is the cluster at the other end of a stream. The table has seen that it is one.
+func sessionPeer(ctx context.Context) (session.Peer, error) {
+	p, err := grpcPeer(ctx)
+	if err != nil {
+		return session.Peer{}, err
+	}
+
+	return session.Peer{ClusterUID: p.ID.Name(), Serial: p.Serial, NotAfter: p.NotAfter}, nil
 }
 
 // serveAgents serves until ctx ends, then lets the streams, which drain has told to end, finish for a moment.

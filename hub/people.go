@@ -19,6 +19,7 @@ const (
 	requestTimeout = time.Minute
 	idleTimeout    = 2 * time.Minute
 	maxAdminStream = 32 // per connection
+	maxHeaderBytes = 16 << 10
 )
 
 func roleAdmin(p identity.Peer) error {

@@ -126,10 +126,16 @@ func (m *Members) Check(peer identity.Peer) error {
 	if peer.ID.Role() != identity.RoleCluster {
 		return nil
 	}
+
+	return m.Standing(peer.ID.Name())
+}
+
+// Standing is Check for who is known to be an agent, by the cluster's uid.
+func (m *Members) Standing(clusterUID string) error {
 	view := m.store.View()
-	c, known := view.Cluster(peer.ID.Name())
+	c, known := view.Cluster(clusterUID)
 	if !known {
-		return fmt.Errorf("%w: %s", ErrNotFound, peer.ID)
+		return fmt.Errorf("%w: uid %s", ErrNotFound, clusterUID)
 	}
 
 	return standing(c)
