@@ -68,7 +68,8 @@ type Options struct {
 	// Create makes the store when there is no file. Without it a missing file is ErrMissing. The hub's rows come
 	// again by themselves, the memories do not: runs that still exist are then found by observation.
 	Create bool
-	// Decode reads and validates the body of an order (schema 1). Its error is what the hub shows as the nack.
+	// Decode reads and validates the body of an order (schema 1). Its error is what the hub shows as the nack; one that
+	// wraps wire.ErrUnknown says that the body is newer than this agent.
 	Decode func(body []byte) (flink.Order, error)
 }
 

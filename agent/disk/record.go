@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -11,6 +12,7 @@ import (
 	"github.com/waterwheel-io/waterwheel/flink"
 	"github.com/waterwheel-io/waterwheel/internal/digest"
 	"github.com/waterwheel-io/waterwheel/internal/feed"
+	"github.com/waterwheel-io/waterwheel/internal/wire"
 )
 
 // row is what is kept of one uid. Its JSON form is stored: fields are only added.
@@ -154,10 +156,12 @@ func (s *Store) examine(in feed.Row) (code string, err error) {
 		return feed.CodeUnsupported, fmt.Errorf("order schema %d is not known to this agent", in.Schema)
 	}
 	if sum := sha256.Sum256(in.Body); !bytes.Equal(sum[:], in.Hash) {
-		return feed.CodeCorrupt, fmt.Errorf("body does not match its hash")
+		return feed.CodeCorrupt, errors.New("body does not match its hash")
 	}
 	o, err := s.decode(in.Body)
 	switch {
+	case errors.Is(err, wire.ErrUnknown):
+		return feed.CodeUnsupported, err
 	case err != nil:
 		return feed.CodeInvalid, err
 	case o.UID != in.UID || o.Term != in.Term || o.Generation != in.Generation:

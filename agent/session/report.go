@@ -140,7 +140,10 @@ func newOutbox(c *Client) outbox {
 		c.dirty[uid] = atOnce
 	}
 
-	return outbox{sent: map[string]uint64{}, facts: true, first: true, mu: new(sync.Mutex)}
+	return outbox{
+		sent: map[string]uint64{}, facts: true, first: true, mu: new(sync.Mutex),
+		last: time.Now().Add(-refreshGap), // the first report waits for nothing
+	}
 }
 
 // acked is the reports that an ack up to seq settles.
