@@ -251,6 +251,10 @@ func (r *Runtime) End(ctx context.Context, run flink.Run) error {
 	return errors.Join(os.RemoveAll(d.path("tmp")), os.RemoveAll(d.upload()))
 }
 
+// again is when a process that did not end is told once more: a signal that
+// comes while a wrapper's child is about to become its command is lost.
+const again = 500 * time.Millisecond
+
 // end returns when no process of a run is left. Wrappers catch TERM and end when
 // their command has ended. The last look is made twice: a process is not to be
 // seen for the moment in which it turns into another program.
@@ -258,7 +262,7 @@ func (r *Runtime) end(ctx context.Context, run string) error {
 	deadline := time.Now().Add(r.cfg.Grace)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	told := make(map[found]bool)
+	told := make(map[found]time.Time)
 	for empty := 0; ; {
 		all, err := r.processes(0)
 		if err != nil {
@@ -270,15 +274,15 @@ func (r *Runtime) end(ctx context.Context, run string) error {
 		} else if empty++; empty == 2 {
 			return nil
 		}
-		kill := time.Now().After(deadline)
+		now := time.Now()
 		for _, f := range own {
 			sig := syscall.SIGTERM
-			if kill {
+			if now.After(deadline) {
 				sig = syscall.SIGKILL
-			} else if told[f] {
+			} else if now.Sub(told[f]) < again {
 				continue
 			}
-			told[f] = true
+			told[f] = now
 			if err := signal("/proc", r.site, f, sig); err != nil {
 				return err
 			}

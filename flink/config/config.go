@@ -123,11 +123,15 @@ func defaults(s *settings, spec flink.Spec, n names) {
 	s.set("heartbeat.interval", "2000")
 	s.set("heartbeat.timeout", "12000")
 	s.set("metrics.fetcher.update-interval", "1000")
-	// The cluster is warm before it gets its job: all slots it will ever have
-	// are there, so there is nothing to wait for; and after a TaskManager was
-	// replaced the job should use it at once.
+	// A TaskManager that is up before its JobManager would look again after ten
+	// seconds only; most of a warm start would be that wait.
+	s.set("cluster.registration.error-delay", "500 ms")
+	// With all slots there a job starts at once. With some it waits this long
+	// for the rest: TaskManagers offer theirs one by one, and a job that begins
+	// with the first is rescaled a moment later, which is a second outage and
+	// overwrites the proof of what was restored.
 	s.set(n.waitTimeout, "5 min")
-	s.set(n.stabilizationAtSubmit, "0 s")
+	s.set(n.stabilizationAtSubmit, "5 s")
 	if n.stabilizationWhileRunning != "" {
 		s.set(n.stabilizationWhileRunning, "1 s")
 	}
