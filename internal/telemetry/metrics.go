@@ -28,6 +28,7 @@ func NewRegistry(version string) *prometheus.Registry {
 type Hub struct {
 	Sessions        prometheus.Gauge     // streams open now
 	RowsSent        prometheus.Counter   // rows put on streams, tombstones included
+	DeltasSent      prometheus.Counter   // frames that carried them
 	Acks            prometheus.Counter   // acks received
 	Nacks           *Counter             // rows refused by agents, by reason
 	CommitSeconds   prometheus.Histogram // one group commit, from the first byte to its fsync
@@ -43,6 +44,7 @@ func NewHub(reg prometheus.Registerer) *Hub {
 	return &Hub{
 		Sessions:        m.gauge("hub_sessions", "Streams of agents that are open now."),
 		RowsSent:        m.counter("hub_rows_sent_total", "Rows sent to agents, tombstones included."),
+		DeltasSent:      m.counter("hub_deltas_sent_total", "Frames of rows sent to agents."),
 		Acks:            m.counter("hub_acks_total", "Acks received from agents."),
 		Nacks:           newCounter(reg, "hub_nacks_total", "Rows refused by agents, by reason.", "reason"),
 		CommitSeconds:   m.seconds("hub_commit_seconds", "Seconds of one group commit, fsync included."),

@@ -113,7 +113,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Close gives up a server that is not run.
-func (s *Server) Close() error { return s.lis.Close() } //nolint:wrapcheck // it says all
+func (s *Server) Close() error { return s.lis.Close() }
 
 // isLoopback takes literal addresses and localhost; other names could resolve to anything.
 func isLoopback(addr string) bool {
