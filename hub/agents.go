@@ -17,6 +17,7 @@ import (
 	"github.com/waterwheel-io/waterwheel/hub/admin"
 	"github.com/waterwheel-io/waterwheel/hub/session"
 	"github.com/waterwheel-io/waterwheel/internal/identity"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // drainLimit is how long calls that are under way may take at the end.
@@ -69,7 +70,7 @@ func authorize(ctx context.Context, method string, log *slog.Logger) error {
 	if err == nil {
 		return nil
 	}
-	log.Warn("call refused", "method", method, "peer", caller.String(), "err", err)
+	log.Warn("call refused", "method", method, "peer", caller.String(), telemetry.Err(err))
 	if caller.IsZero() {
 		return status.Error(codes.Unauthenticated, err.Error())
 	}

@@ -118,3 +118,20 @@ func (c Config) Validate() error {
 
 	return errors.Join(errs...)
 }
+
+// AdminAddr is the host:port that admins are told to dial. Of a port 0 only a running hub knows more: see Hub.AdminAddr.
+func (c Config) AdminAddr() string { return c.advertised(c.Admin, c.Admin.Listen) }
+
+// advertised is what others are told to dial to reach what listens at addr.
+func (c Config) advertised(e Endpoint, addr string) string {
+	if e.Advertise != "" {
+		return e.Advertise
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || host != "" && !ip.IsUnspecified() || len(c.Names) == 0 {
+		return addr
+	}
+
+	// It listens on all addresses, which nobody can dial.
+	return net.JoinHostPort(c.Names[0], port)
+}

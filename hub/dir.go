@@ -32,11 +32,13 @@ import (
 //	hub.yaml                   the configuration that init wrote
 //	admin/NAME/                an admin's certificate, key, roots and context: to be moved to that admin's machine
 const (
-	caDir      = "ca"
-	macFile    = "mac.key"
-	storeDir   = "store"
-	configFile = "hub.yaml"
-	adminDir   = "admin"
+	caDir    = "ca"
+	macFile  = "mac.key"
+	storeDir = "store"
+	adminDir = "admin"
+
+	// ConfigFile is the name of the configuration that Init writes into the directory.
+	ConfigFile = "hub.yaml"
 
 	macBytes = 32
 )
@@ -72,7 +74,7 @@ func Init(ctx context.Context, cfg Config, admin string, log *slog.Logger) (conf
 	if err != nil {
 		return "", "", fmt.Errorf("encoding the configuration: %w", err)
 	}
-	configPath = filepath.Join(cfg.Dir, configFile)
+	configPath = filepath.Join(cfg.Dir, ConfigFile)
 
 	return configPath, adminPath, writeNew(configPath, text)
 }
@@ -196,6 +198,7 @@ func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error
 		{"key.pem", key},
 		{"cert.pem", identity.EncodeCertificates(cert.Leaf)},
 		{"ca.pem", identity.EncodeCertificates(authority.Roots()...)},
+		{"config.yaml", contextOf(cfg.AdminAddr())},
 	} {
 		if err := writeNew(filepath.Join(dir, f.name), f.data); err != nil {
 			return "", err
@@ -203,6 +206,12 @@ func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error
 	}
 
 	return dir, nil
+}
+
+// contextOf is a file of contexts for the waterwheel command; its paths are relative to it.
+func contextOf(hub string) []byte {
+	return fmt.Appendf(nil, "currentContext: hub\ncontexts:\n  - name: hub\n    hub: %q\n"+
+		"    caFile: ca.pem\n    certFile: cert.pem\n    keyFile: key.pem\n", hub)
 }
 
 // writeNew writes a file that must not exist, readable by its owner alone, durably.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 const (
@@ -59,7 +61,7 @@ func (t turnstile) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	}
 	conn, info, err := t.TransportCredentials.ServerHandshake(first)
 	if err != nil {
-		t.log.Info("handshake refused", "addr", raw.RemoteAddr().String(), "err", err)
+		t.log.Info("handshake refused", "addr", raw.RemoteAddr().String(), telemetry.Err(err))
 	}
 
 	return conn, info, err

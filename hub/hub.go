@@ -176,17 +176,13 @@ func (h *Hub) invite(ctx context.Context, who, name string) (admin.Invitation, e
 }
 
 // AgentsAddr is the host:port that agents are told to dial.
-func (h *Hub) AgentsAddr() string { return advertised(h.cfg.Agents, h.agentsPort) }
+func (h *Hub) AgentsAddr() string {
+	return h.cfg.advertised(h.cfg.Agents, h.agentsPort.Addr().String())
+}
 
 // AdminAddr is the host:port that admins are told to dial.
-func (h *Hub) AdminAddr() string { return advertised(h.cfg.Admin, h.peoplePort) }
-
-func advertised(e Endpoint, lis net.Listener) string {
-	if e.Advertise != "" {
-		return e.Advertise
-	}
-
-	return lis.Addr().String()
+func (h *Hub) AdminAddr() string {
+	return h.cfg.advertised(h.cfg.Admin, h.peoplePort.Addr().String())
 }
 
 func (h *Hub) whyNotReady() error {
@@ -197,41 +193,28 @@ func (h *Hub) whyNotReady() error {
 	return nil
 }
 
-// Run serves until ctx ends or a part fails. The store outlives those that write to it: when ctx ends, the ports are
-// drained first, then the store is flushed and closed.
+// Run serves until ctx ends or a part fails, then closes the hub. The store outlives those that write to it: when ctx
+// ends, the ports are drained first, then the store is flushed.
 func (h *Hub) Run(ctx context.Context) error {
-	err := run.Once(context.WithoutCancel(ctx), h.storeAndEdges(ctx)...)
-	if err != nil {
-		h.log.Error("stopped", telemetry.Err(err))
-	}
-
-	return errors.Join(err, h.Close())
-}
-
-func (h *Hub) storeAndEdges(ctx context.Context) []run.Task {
-	edgesGone := make(chan struct{})
-
-	return []run.Task{
-		{Name: "store", Run: func(failed context.Context) error {
-			storeCtx, stop := context.WithCancel(failed)
-			defer stop()
-			context.AfterFunc(failed, stop)
-			go func() {
-				<-edgesGone
-				stop()
-			}()
+	// Neither part ends by ctx itself; the store ends after the ports, the ports by ctx or with the store.
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	err := run.Once(context.WithoutCancel(ctx),
+		run.Task{Name: "store", Run: func(failed context.Context) error {
+			defer context.AfterFunc(failed, stopStore)()
 
 			return h.store.Run(storeCtx)
 		}},
-		{Name: "serving", Run: func(failed context.Context) error {
-			defer close(edgesGone)
-			edges, stop := context.WithCancelCause(ctx)
+		run.Task{Name: "serving", Run: func(failed context.Context) error {
+			defer stopStore()
+			ports, stop := context.WithCancelCause(ctx)
 			defer stop(nil)
 			defer context.AfterFunc(failed, func() { stop(context.Cause(failed)) })()
 
-			return h.serve(edges)
+			return h.serve(ports)
 		}},
-	}
+	)
+
+	return errors.Join(err, h.Close())
 }
 
 // serve runs the ports.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/waterwheel-io/waterwheel/internal/identity"
 	"github.com/waterwheel-io/waterwheel/internal/run"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // Config says how to become and stay a member. All but Dial and one of BundleFile and Pin are required.
@@ -204,7 +205,7 @@ func (a *Agent) join(ctx context.Context, ended *svid) (time.Duration, error) {
 	}
 	if err := os.Remove(a.cfg.TokenFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// It is worth nothing any more.
-		a.cfg.Logger.Warn("used join token cannot be deleted", "error", err)
+		a.cfg.Logger.Warn("used join token cannot be deleted", telemetry.Err(err))
 	}
 	a.cfg.Logger.Info("joined", "cluster", got.cluster, "id", got.id.String(), "until", got.notAfter())
 
@@ -295,7 +296,7 @@ func (s *source) Roots() *x509.CertPool {
 	if a.cfg.BundleFile != "" {
 		more, err := readBundle(a.cfg.BundleFile)
 		if err != nil && len(roots) == 0 {
-			a.cfg.Logger.Error("trusted roots cannot be read", "error", err)
+			a.cfg.Logger.Error("trusted roots cannot be read", telemetry.Err(err))
 		}
 		roots = append(roots, more...)
 	}

@@ -18,5 +18,5 @@
 //	PermissionDenied    this identity may not call this method
 //	Internal            a fault of the hub; its log says more
 //
-// It imports hub/store, the admin part of proto/gen, internal/wire, internal/identity, flink and Connect.
+// It imports hub/store, the admin part of proto/gen, internal/{wire,identity,telemetry}, flink and Connect.
 package admin

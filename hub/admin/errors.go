@@ -12,6 +12,7 @@ import (
 	"github.com/waterwheel-io/waterwheel/flink"
 	"github.com/waterwheel-io/waterwheel/hub/store"
 	"github.com/waterwheel-io/waterwheel/internal/identity"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 	adminv1 "github.com/waterwheel-io/waterwheel/proto/gen/waterwheel/admin/v1"
 )
 
@@ -93,19 +94,22 @@ func invalid(r Refusal) *connect.Error {
 	return e.WithDetail(detail)
 }
 
-// logRefusal writes down who was refused, and what went wrong at the hub. Nothing of the request is logged.
+// logRefusal writes down who was refused, and what went wrong at the hub. What a caller got wrong is for the caller: it
+// is counted, and not logged, since it may quote what was sent.
 func (s *service) logRefusal(ctx context.Context, method string, caller identity.ID, wire *connect.Error, cause error) {
-	level := slog.LevelInfo
+	var level slog.Level
 	switch wire.Code() {
-	case connect.CodeInternal, connect.CodeUnknown, connect.CodeResourceExhausted:
+	case connect.CodeInternal, connect.CodeUnknown:
 		level = slog.LevelError
-	case connect.CodePermissionDenied:
+	case connect.CodePermissionDenied, connect.CodeResourceExhausted:
 		level = slog.LevelWarn
-	case connect.CodeCanceled, connect.CodeNotFound:
-		level = slog.LevelDebug
+	case connect.CodeAborted, connect.CodeFailedPrecondition, connect.CodeUnavailable:
+		level = slog.LevelInfo
+	default:
+		return
 	}
-	s.cfg.Logger.Log(ctx, level, "call refused", "method", method, "peer", caller.String(),
-		"code", wire.Code().String(), "err", cause)
+	s.cfg.Logger.Log(ctx, level, "call refused", telemetry.KeyMethod, method, telemetry.KeyPeer, caller.String(),
+		telemetry.KeyCode, wire.Code().String(), telemetry.Err(cause))
 }
 
 func notFound(what, name string, known []string) error {

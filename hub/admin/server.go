@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
+	"connectrpc.com/connect/v2/connectproto"
 
 	"github.com/waterwheel-io/waterwheel/flink"
 	"github.com/waterwheel-io/waterwheel/hub/store"
@@ -77,8 +78,12 @@ func Handler(cfg Config) http.Handler {
 	adminv1connect.RegisterTenantServiceHandler(server, s)
 	adminv1connect.RegisterClusterServiceHandler(server, s)
 	adminv1connect.RegisterJobServiceHandler(server, s)
+	// A misspelt field in JSON is refused, as it is in a manifest: dropping it would do something else than was asked.
+	json := connectproto.NewJSONCodec()
+	json.UnmarshalOptions.DiscardUnknown = false
 	mux := http.NewServeMux()
-	connecthttp.Mount(mux, server, connecthttp.WithReadMaxBytes(MaxRequestBytes))
+	connecthttp.Mount(mux, server, connecthttp.WithReadMaxBytes(MaxRequestBytes),
+		connecthttp.WithCodecs(connectproto.NewBinaryCodec(), json))
 
 	return mux
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/waterwheel-io/waterwheel/hub/store"
 	"github.com/waterwheel-io/waterwheel/internal/identity"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 	agentv1 "github.com/waterwheel-io/waterwheel/proto/gen/waterwheel/agent/v1"
 )
 
@@ -241,7 +242,7 @@ func (m *Members) issue(clusterUID string, pub *ecdsa.PublicKey) ([]*x509.Certif
 func (m *Members) refuse(msg string, err error) error {
 	for _, known := range []error{ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenVoid, ErrBanned, ErrNotFound} {
 		if errors.Is(err, known) {
-			m.log.Warn(msg, "error", err)
+			m.log.Warn(msg, telemetry.Err(err))
 
 			return status.Error(codes.PermissionDenied, known.Error())
 		}
@@ -249,7 +250,7 @@ func (m *Members) refuse(msg string, err error) error {
 	if errors.Is(err, ErrTooSoon) {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}
-	m.log.Error(msg, "error", err)
+	m.log.Error(msg, telemetry.Err(err))
 
 	return status.Error(codes.Unavailable, "the hub cannot give certificates now; its log says why; try again later")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/internal/identity"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // HubLife is how long a certificate of the hub itself is valid. It is never written to disk.
@@ -41,7 +42,7 @@ func (s *HubSource) Certificate() *tls.Certificate {
 	defer s.mu.Unlock()
 	if now := time.Now(); !now.Before(s.renew) {
 		if err := s.make(now); err != nil {
-			s.log.Error("renewing the hub's certificate failed", "error", err)
+			s.log.Error("renewing the hub's certificate failed", telemetry.Err(err))
 			s.renew = now.Add(time.Minute)
 		}
 	}

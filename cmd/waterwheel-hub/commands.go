@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waterwheel-io/waterwheel/hub"
+)
+
+func command() *cobra.Command {
+	var file string
+	root := &cobra.Command{
+		Use: "waterwheel-hub", Short: "Runs the hub", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE:              func(c *cobra.Command, _ []string) error { return serve(c.Context(), file) },
+	}
+	root.Flags().StringVar(&file, "config", "", "the hub's file")
+	root.AddCommand(initCommand(), adminCommand(), &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
+	})
+
+	return root
+}
+
+func adminCommand() *cobra.Command {
+	var dir string
+	var offline bool
+	c := &cobra.Command{
+		Use: "admin NAME", Short: "Make a further admin", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !offline {
+				return errors.New("admins cannot be made over the network yet: say --offline, on the machine of the hub's directory")
+			}
+			cfg, err := hub.LoadConfig(filepath.Join(dir, hub.ConfigFile))
+			if err != nil {
+				return err
+			}
+			files, err := hub.IssueAdmin(cfg, args[0])
+			if err == nil {
+				tellAdmin(c.OutOrStdout(), args[0], files, cfg.AdminAddr())
+			}
+
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "directory of the hub")
+	c.Flags().BoolVar(&offline, "offline", false, "use the root key in the directory, without asking a hub")
+	c.MarkFlagRequired("dir") //nolint:errcheck // the flag stands two lines above
+
+	return c
+}
