@@ -1,0 +1,18 @@
+// Command waterwheel is what people call: it declares jobs at a hub and shows what became of them.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/waterwheel-io/waterwheel/internal/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := cli.Main(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
