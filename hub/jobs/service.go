@@ -44,13 +44,15 @@ func New(s *store.Store, encode func(flink.Order) ([]byte, error), random io.Rea
 // Apply creates the job or changes its labels and spec; Tenant, Name, Labels and Spec of want count. expect is the
 // generation that the caller saw, 0 for "must not exist", nil for any. The same labels and spec as the hub has are no
 // change, whatever is expected. Refusals are *Invalid, *Conflict, or the store's.
-func (s *Service) Apply(ctx context.Context, who string, want flink.Job, expect *int32) (job store.Job, result Result, err error) {
+func (s *Service) Apply(ctx context.Context, who string, want flink.Job, expect *int32) (store.Job, Result, error) {
 	want.Spec = flink.Default(want.Spec)
 	faults := flink.Validate(want.Tenant, want.Name, want.Labels, want.Spec)
 	uid, err := s.newUID()
 	if err != nil {
 		return store.Job{}, "", err
 	}
+	var job store.Job // written in the committer's turn: read only after a nil error
+	var result Result
 	audit := store.Audit{Who: who, Verb: "job.apply", Object: object(want.Tenant, want.Name)}
 	_, err = s.store.Write(ctx, audit, func(t *store.Txn) error {
 		have, exists := t.JobByName(want.Tenant, want.Name)
@@ -67,13 +69,13 @@ func (s *Service) Apply(ctx context.Context, who string, want flink.Job, expect 
 		if expect != nil && *expect != have.Generation {
 			return generationConflict(*expect, have.Generation)
 		}
-		if !exists {
-			result = Created
-			job, err = s.create(t, uid, want)
+		var err error
+		if result = Configured; exists {
+			job, err = s.configure(t, have, want)
 			return err
 		}
-		result = Configured
-		job, err = s.configure(t, have, want)
+		result = Created
+		job, err = s.create(t, uid, want)
 		return err
 	})
 	if err != nil {
@@ -108,12 +110,13 @@ func (s *Service) configure(t *store.Txn, j store.Job, want flink.Job) (store.Jo
 // Delete puts a tombstone for the job, which stands until its agent reports it gone. An empty policy is the default:
 // savepoint, or cancel for a stateless job; asked again, it keeps the one that stands. A job whose cluster never joined,
 // or was removed or banned, is dropped at once: nobody is left to report it gone.
-func (s *Service) Delete(ctx context.Context, who, tenant, name string, policy flink.DeletePolicy, expect *int32) (job store.Job, err error) {
+func (s *Service) Delete(ctx context.Context, who, tenant, name string, policy flink.DeletePolicy, expect *int32) (store.Job, error) {
 	if err := checkPolicy(policy); err != nil {
 		return store.Job{}, fmt.Errorf("delete job %s: %w", object(tenant, name), err)
 	}
+	var job store.Job // written in the committer's turn: read only after a nil error
 	audit := store.Audit{Who: who, Verb: "job.delete", Object: object(tenant, name)}
-	_, err = s.store.Write(ctx, audit, func(t *store.Txn) error {
+	_, err := s.store.Write(ctx, audit, func(t *store.Txn) error {
 		j, ok := t.JobByName(tenant, name)
 		switch {
 		case !ok:
@@ -140,6 +143,7 @@ func (s *Service) Delete(ctx context.Context, who, tenant, name string, policy f
 		}
 		j.UpdatedAt = t.Now()
 		t.Note("policy " + string(policy))
+		var err error
 		job, err = s.rewrite(t, j)
 		return err
 	})
@@ -176,9 +180,10 @@ func checkPolicy(p flink.DeletePolicy) error {
 }
 
 // Restart asks for a new run of the job as it is, also of one that is Failed or Finished. It is no new generation.
-func (s *Service) Restart(ctx context.Context, who, tenant, name string) (job store.Job, err error) {
+func (s *Service) Restart(ctx context.Context, who, tenant, name string) (store.Job, error) {
+	var job store.Job // written in the committer's turn: read only after a nil error
 	audit := store.Audit{Who: who, Verb: "job.restart", Object: object(tenant, name)}
-	_, err = s.store.Write(ctx, audit, func(t *store.Txn) error {
+	_, err := s.store.Write(ctx, audit, func(t *store.Txn) error {
 		j, ok := t.JobByName(tenant, name)
 		switch {
 		case !ok:
@@ -189,6 +194,7 @@ func (s *Service) Restart(ctx context.Context, who, tenant, name string) (job st
 		j.Restart++
 		j.UpdatedAt = t.Now()
 		t.Note(fmt.Sprintf("restart %d", j.Restart))
+		var err error
 		job, err = s.rewrite(t, j)
 		return err
 	})

@@ -127,29 +127,36 @@ func addSpec(specs map[int32]SpecVersion, row Row, earlier bool) error {
 
 // Stub tells which version a dropped order had, for 180 days.
 func (s *Store) Stub(clusterUID, uid string) (v Version, ok bool, err error) {
-	err = s.rows.db.View(func(tx *bbolt.Tx) error {
-		if b := tx.Bucket([]byte(bucketStubs)).Get([]byte(key(clusterUID, uid))); b != nil {
-			st, err := decodeStub(b)
-			v, ok = st.Version, err == nil
-			return err
-		}
-		return nil
-	})
-	if err != nil || ok {
-		return v, ok, err
-	}
+	var logged stub
+	at := Revision(0)
+	// The log first: what leaves it meanwhile is in the rows by then.
 	err = s.log.Load(context.Background(), 0, func(r Record) error {
 		for _, row := range r.Rows {
 			if row.Table != tableStubs || row.Key != key(clusterUID, uid) {
 				continue
 			}
-			var st stub
-			if err := json.Unmarshal(row.Header, &st); err != nil {
-				return err
+			if err := json.Unmarshal(row.Header, &logged); err != nil {
+				return fmt.Errorf("stub of %s: %w", uid, err)
 			}
-			v, ok = st.Version, true
+			at = r.Revision
 		}
 		return nil
+	})
+	if err != nil {
+		return Version{}, false, err
+	}
+	err = s.rows.db.View(func(tx *bbolt.Tx) error {
+		if at > fromBE8[Revision](tx.Bucket([]byte(bucketMeta)).Get([]byte(metaHead))) {
+			v, ok = logged.Version, true
+			return nil
+		}
+		b := tx.Bucket([]byte(bucketStubs)).Get([]byte(key(clusterUID, uid)))
+		if b == nil {
+			return nil
+		}
+		st, err := decodeStub(b)
+		v, ok = st.Version, err == nil
+		return err
 	})
 	return v, ok, err
 }
