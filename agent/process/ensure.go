@@ -103,7 +103,7 @@ func (e *ensuring) do(ctx context.Context) error {
 			alive = nil
 		}
 		e.prune(all)
-		if err := e.startJobManager(role{jobManager: true, start: jm.start + 1}, all); err != nil {
+		if err := e.startJobManager(ctx, role{jobManager: true, start: jm.start + 1}, all); err != nil {
 			return err
 		}
 	}
@@ -121,8 +121,8 @@ func lastJobManager(all []started) (role, bool) {
 }
 
 // startJobManager chooses ports, puts all on record, and starts.
-func (e *ensuring) startJobManager(ro role, all []found) error {
-	ports, err := freePorts(e.portsInUse(all))
+func (e *ensuring) startJobManager(ctx context.Context, ro role, all []found) error {
+	ports, err := freePorts(ctx, e.portsInUse(all))
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (r *Runtime) end(ctx context.Context, run string) error {
 				continue
 			}
 			told[f] = now
-			if err := signal("/proc", r.site, f, sig); err != nil {
+			if err := signal(r.site, f, sig); err != nil {
 				return err
 			}
 		}

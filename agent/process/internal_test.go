@@ -30,9 +30,9 @@ func sleeper(t *testing.T, marker string) (*exec.Cmd, int) {
 
 func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
 	_, pid := sleeper(t, "here/u1-t1-r1/jm-1")
-	real, ok, err := inspect("/proc", "here", pid)
-	if err != nil || !ok || real.run != "u1-t1-r1" || real.role != "jm-1" {
-		t.Fatalf("found %+v, %t, %v", real, ok, err)
+	jm, ok, err := inspect(procfs, "here", pid)
+	if err != nil || !ok || jm.run != "u1-t1-r1" || jm.role != "jm-1" {
+		t.Fatalf("found %+v, %t, %v", jm, ok, err)
 	}
 	for name, change := range map[string]func(*found){
 		"another process under the pid": func(f *found) { f.start += "1" },
@@ -40,26 +40,26 @@ func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
 		"another role":                  func(f *found) { f.role = "jm-2" },
 		"a pid that is free":            func(f *found) { f.pid = 1<<22 - 1 },
 	} {
-		f := real
+		f := jm
 		change(&f)
-		if err := signal("/proc", "here", f, syscall.SIGKILL); err != nil {
+		if err := signal("here", f, syscall.SIGKILL); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := signal("/proc", "elsewhere", real, syscall.SIGKILL); err != nil {
+	if err := signal("elsewhere", jm, syscall.SIGKILL); err != nil {
 		t.Error(err)
 	}
-	if now, ok, err := inspect("/proc", "here", pid); err != nil || !ok || now != real {
+	if now, ok, err := inspect(procfs, "here", pid); err != nil || !ok || now != jm {
 		t.Fatalf("it was hit: %+v, %t, %v", now, ok, err)
 	}
-	if err := signal("/proc", "here", real, syscall.SIGKILL); err != nil {
+	if err := signal("here", jm, syscall.SIGKILL); err != nil {
 		t.Error(err)
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(10 * time.Second)
 	for { // a zombie now, until it is waited for: it counts as ended
-		if _, ok, _ := inspect("/proc", "here", pid); !ok {
+		if _, ok, _ := inspect(procfs, "here", pid); !ok {
 			return
 		}
 		select {
@@ -73,7 +73,7 @@ func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
 func TestScanSeesItsOwnSiteAlone(t *testing.T) {
 	_, mine := sleeper(t, "site-a/u1-t1-r1/jm-1")
 	sleeper(t, "site-b/u1-t1-r1/jm-1")
-	all, err := scanProcesses("/proc", "site-a")
+	all, err := scanProcesses(procfs, "site-a")
 	if err != nil || len(all) != 1 || all[0].pid != mine {
 		t.Errorf("found %+v, %v; want process %d", all, err, mine)
 	}

@@ -47,16 +47,12 @@ func (r *Runtime) Observe(ctx context.Context, uid string) ([]flink.RunObserved,
 	}
 	var observed []flink.RunObserved
 	for _, run := range runs {
-		o, err := r.observe(run, recorded[run.Name()], of(all, run.Name()))
-		if err != nil {
-			return nil, flink.Room{}, fmt.Errorf("observe run %s: %w", run, err)
-		}
-		observed = append(observed, o)
+		observed = append(observed, r.observe(run, recorded[run.Name()], of(all, run.Name())))
 	}
 	return observed, room, nil
 }
 
-func (r *Runtime) observe(run flink.Run, recorded []started, own []found) (flink.RunObserved, error) {
+func (r *Runtime) observe(run flink.Run, recorded []started, own []found) flink.RunObserved {
 	d := r.dir(run.Name())
 	o := flink.RunObserved{Run: run}
 	rec, ok, err := d.read()
@@ -67,7 +63,7 @@ func (r *Runtime) observe(run flink.Run, recorded []started, own []found) (flink
 		o.Launch = &rec.Launch
 		o.Endpoint = fmt.Sprintf("http://127.0.0.1:%d", rec.Ports.REST)
 	}
-	alive := rolesOf(own)
+	alive, newest := rolesOf(own), 0
 	for _, s := range withUnrecorded(recorded, alive) {
 		p := flink.Process{ID: s.role.String(), StartedAt: s.at, Log: d.log(s.role)}
 		if alive[s.role] {
@@ -77,7 +73,9 @@ func (r *Runtime) observe(run flink.Run, recorded []started, own []found) (flink
 			p.Reason = r.lastWords(d, s.role, p.ExitCode)
 		}
 		if s.role.jobManager {
-			o.JobManager = p // of many starts, the last
+			if s.role.start >= newest { // of many starts, the last
+				o.JobManager, newest = p, s.role.start
+			}
 		} else {
 			o.TaskManagers = append(o.TaskManagers, p)
 		}
@@ -91,7 +89,7 @@ func (r *Runtime) observe(run flink.Run, recorded []started, own []found) (flink
 			o.JarMissing = fmt.Sprintf("%s is not a file", d.jar())
 		}
 	}
-	return o, nil
+	return o
 }
 
 // rolesOf is the set of roles that live.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,12 +16,12 @@ const portLow, portHigh = 20000, 32000
 
 // freePorts chooses three ports that nobody listens on now and no other run has.
 // One can still be gone when Flink binds it: then the next Ensure chooses anew.
-func freePorts(taken map[int]bool) (config.Ports, error) {
+func freePorts(ctx context.Context, taken map[int]bool) (config.Ports, error) {
 	var got [3]int
 	n := 0
 	for range 1000 {
 		port := portLow + rand.IntN(portHigh-portLow)
-		if taken[port] || !free(port) {
+		if taken[port] || !free(ctx, port) {
 			continue
 		}
 		taken[port] = true
@@ -32,8 +33,8 @@ func freePorts(taken map[int]bool) (config.Ports, error) {
 	return config.Ports{}, errors.New("no free ports on loopback")
 }
 
-func free(port int) bool {
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+func free(ctx context.Context, port int) bool {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return false
 	}

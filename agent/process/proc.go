@@ -16,6 +16,9 @@ import (
 // is <site>/<name of the run>/<role>.
 const markerKey = "WATERWHEEL_RUN"
 
+// procfs is where the kernel lists processes.
+const procfs = "/proc"
+
 // found is one living process that carries a marker of this site: a JVM, the
 // wrapper around it, or something that the program has started.
 type found struct {
@@ -65,7 +68,7 @@ func inspect(proc, site string, pid int) (found, bool, error) {
 	}
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return found{}, false, nil // ended in between
+		return found{}, false, nil //nolint:nilerr // it ended in between
 	}
 	start, alive := startOf(stat)
 	return found{pid: pid, start: start, run: run, role: role}, alive, nil
@@ -99,13 +102,13 @@ func startOf(stat []byte) (start string, alive bool) {
 
 // signal sends sig to the very process that was found. A process that has ended
 // is no error, nor is a pid that somebody else has got since.
-func signal(proc, site string, f found, sig syscall.Signal) error {
+func signal(site string, f found, sig syscall.Signal) error {
 	p, err := os.FindProcess(f.pid) // holds a pidfd: from here on the pid cannot change hands
 	if err != nil {
 		return nil
 	}
-	defer p.Release()
-	now, ok, err := inspect(proc, site, f.pid)
+	defer func() { _ = p.Release() }()
+	now, ok, err := inspect(procfs, site, f.pid)
 	if err != nil || !ok || now != f {
 		return err
 	}

@@ -13,13 +13,7 @@ import (
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/agent/process"
-	"github.com/waterwheel-io/waterwheel/agent/reconcile"
 	"github.com/waterwheel-io/waterwheel/flink"
-)
-
-var (
-	_ reconcile.Runtime   = (*process.Runtime)(nil)
-	_ reconcile.Snapshots = process.Snapshots{}
 )
 
 // standIn plays the java command. Its last act is to become a sleep, unless
@@ -421,4 +415,20 @@ func TestNoSecretOfTheAgentReachesAProgram(t *testing.T) {
 		}
 	}
 	w.end(r, l)
+}
+
+func TestEndAllLeavesNoProcessOfAnyRun(t *testing.T) {
+	w := newWorld(t)
+	r := w.agent()
+	w.up(r, launch("u1", 1, 1))
+	w.up(r, launch("u2", 1, 2))
+	if err := w.agent().EndAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := w.pids(""); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := r.EndAll(t.Context()); err != nil { // with nothing to end
+		t.Error(err)
+	}
 }

@@ -94,7 +94,7 @@ func (r *Runtime) look(maxAge time.Duration) ([]found, error) {
 	if !r.seenAt.IsZero() && time.Since(r.seenAt) < maxAge {
 		return r.seen, nil
 	}
-	all, err := scanProcesses("/proc", r.site)
+	all, err := scanProcesses(procfs, r.site)
 	if err != nil {
 		r.seenAt = time.Time{}
 		return nil, err

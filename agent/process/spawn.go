@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,7 +37,8 @@ func spawn(site string, p process, exited func()) error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", wrapper, d.path("exits", ro.String())}, p.command...)...)
+	// No context of ours may end it.
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", wrapper, d.path("exits", ro.String())}, p.command...)...)
 	cmd.Dir = tmp
 	cmd.Stdout, cmd.Stderr = out, out
 	// Nothing of the agent's own environment: a program sees its environment, and REST shows it.

@@ -33,7 +33,7 @@ func main() {
 	if err := run(ctx, strings.Split(*versions, ","), o); err != nil {
 		fmt.Fprintln(os.Stderr, "ground:", err)
 		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		os.Exit(1)
 	}
 }
 
