@@ -8,11 +8,12 @@ import (
 	"syscall"
 
 	"github.com/waterwheel-io/waterwheel/internal/cli"
+	"github.com/waterwheel-io/waterwheel/internal/dev"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, os.Args[1:])
+	code := cli.Main(ctx, os.Args[1:], dev.Command())
 	stop()
 	os.Exit(code)
 }
