@@ -43,6 +43,8 @@ func (s *Store) checkpoints(ctx context.Context) error {
 // checkpoint moves every record that rows.db does not have yet, then drops them from the log. It takes the rows from the
 // log and not from memory: they are encoded already, and so it also finds what memory never held.
 func (s *Store) checkpoint(ctx context.Context) error {
+	s.moving.Lock()
+	defer s.moving.Unlock()
 	if s.View().Head() == s.rows.head || s.roomLeft() != nil {
 		return nil // with the disk full the log stays; nothing is lost, and the next checkpoint makes up for it
 	}

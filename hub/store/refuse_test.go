@@ -81,7 +81,9 @@ func TestOpenRefusesWhatItCannotTrustAndSaysWhatHelps(t *testing.T) {
 		"rows empty":        {func(dir string) { edit(t, rows(dir), cut(0)) }, rowsFile, "is empty"},
 		"log cut to 1 page": {func(dir string) { edit(t, log(dir), cut(4096)) }, logFile, "cut off"},
 		"rows cut to 8 KiB": {func(dir string) { edit(t, rows(dir), cut(8192)) }, rowsFile, "cut off"},
-		"another format":    {func(dir string) { edit(t, log(dir), func(b []byte) []byte { return bytes.Repeat([]byte("x"), len(b)) }) }, logFile, "not a store's file"},
+		"another format": {func(dir string) {
+			edit(t, log(dir), func(b []byte) []byte { return bytes.Repeat([]byte("x"), len(b)) })
+		}, logFile, "not a store's file"},
 		"bit in a log record": {
 			func(dir string) { edit(t, log(dir), flip("j7 generation 2")) }, logFile, "checksum",
 		},

@@ -25,7 +25,7 @@ const (
 // rowsDB is rows.db: the rows as of head, and what memory does not hold.
 type rowsDB struct {
 	db   *bbolt.DB
-	head Revision // owned by the checkpointer once Open is done
+	head Revision // guarded by Store.moving once Open is done
 }
 
 func openRows(db *bbolt.DB) (*rowsDB, error) {

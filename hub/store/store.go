@@ -48,8 +48,9 @@ type Store struct {
 	step    func(string)
 	metrics *metrics
 
-	log  Log
-	rows *rowsDB
+	log    Log
+	rows   *rowsDB
+	moving sync.Mutex // one checkpoint at a time; guards rows.head
 
 	// Owned by the committer.
 	db    *memdb.MemDB
