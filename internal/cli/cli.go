@@ -53,6 +53,9 @@ func newRoot(a *app, extra ...*cobra.Command) *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+			return unknownCommand(cmd, words[0]) // its flags are unknown because it is
+		}
 		return usagef("%s (see %s --help)", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().StringVar(&a.context, "context", "", "context to use instead of the current one")
@@ -71,15 +74,19 @@ func group(use, short string, sub ...*cobra.Command) *cobra.Command {
 			if len(args) == 0 {
 				return cmd.Help()
 			}
-			var names []string
-			for _, s := range cmd.Commands() {
-				names = append(names, s.Name())
-			}
-			return usagef("%s has no command %q%s: see %[1]s --help", cmd.CommandPath(), args[0], meant(args[0], names))
+			return unknownCommand(cmd, args[0])
 		},
 	}
 	c.AddCommand(sub...)
 	return c
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	var names []string
+	for _, s := range cmd.Commands() {
+		names = append(names, s.Name())
+	}
+	return usagef("%s has no command %q%s: see %[1]s --help", cmd.CommandPath(), word, meant(word, names))
 }
 
 // args takes between low and high arguments and says how the command is used when there are others.

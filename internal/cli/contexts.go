@@ -42,11 +42,11 @@ func ConfigPath() (string, error) {
 	if path := os.Getenv(configVariable); path != "" {
 		return path, nil
 	}
-	dir, err := os.UserConfigDir()
+	home, err := os.UserHomeDir()
 	if err != nil {
 		return "", fmt.Errorf("no place for contexts: %w: set %s", err, configVariable)
 	}
-	return filepath.Join(dir, "waterwheel", "config.yaml"), nil
+	return filepath.Join(home, ".config", "waterwheel", "config.yaml"), nil
 }
 
 // LoadConfig reads a file of contexts; a missing one has none.
