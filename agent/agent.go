@@ -155,6 +155,9 @@ func (a *Agent) wire(ctx context.Context, deps Deps) error {
 		},
 		Left: a.view.drop, StateRoot: a.cfg.StateStorage.Root, Metrics: metrics, Logger: a.log,
 	})
+	if a.cfg.Listen == NoListener {
+		return nil
+	}
 	a.listener, err = telemetry.Listen(ctx, telemetry.Config{
 		Addr: a.cfg.Listen, Registry: registry, Logger: a.log, // ready without the hub: no Ready func
 		Handlers: map[string]http.Handler{"GET /status": http.HandlerFunc(a.serveStatus)},
@@ -170,18 +173,21 @@ func (a *Agent) facts() session.Facts {
 
 // Run makes the orders true until ctx ends. Runs go on when it returns.
 func (a *Agent) Run(ctx context.Context) error {
-	return run.Tasks(ctx,
-		run.Task{Name: "reconcile", Run: a.reconcile.Run},
-		run.Task{Name: "runtime", Run: func(ctx context.Context) error { return a.runtime.Run(ctx, a.reconcile.Wake) }},
-		run.Task{Name: "membership", Run: a.enrol.Run},
-		run.Task{Name: "session", Run: func(ctx context.Context) error {
+	tasks := []run.Task{
+		{Name: "reconcile", Run: a.reconcile.Run},
+		{Name: "runtime", Run: func(ctx context.Context) error { return a.runtime.Run(ctx, a.reconcile.Wake) }},
+		{Name: "membership", Run: a.enrol.Run},
+		{Name: "session", Run: func(ctx context.Context) error {
 			if err := a.enrol.Wait(ctx); err != nil {
 				return err
 			}
 			return a.session.Run(ctx)
 		}},
-		run.Task{Name: "listener", Run: a.listener.Run},
-	)
+	}
+	if a.listener != nil {
+		tasks = append(tasks, run.Task{Name: "listener", Run: a.listener.Run})
+	}
+	return run.Tasks(ctx, tasks...)
 }
 
 // Close releases the records. Nothing is lost by not calling it.

@@ -14,11 +14,14 @@ import (
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
+// NoListener as Config.Listen means no listener at all.
+const NoListener = "none"
+
 // Config is the agent's file. Unknown keys are refused.
 type Config struct {
 	Hub     HubConfig     `yaml:"hub"`
 	Dir     string        `yaml:"dir"`    // of the agent: identity, records, runs
-	Listen  string        `yaml:"listen"` // loopback host:port of metrics, health and the agent's own view
+	Listen  string        `yaml:"listen"` // loopback host:port of metrics, health and the agent's own view, or none
 	Runtime RuntimeConfig `yaml:"runtime"`
 	// StateStorage.Root is where the state of jobs goes that name no root of their own; default: file://<dir>/state.
 	StateStorage StorageConfig  `yaml:"stateStorage"`

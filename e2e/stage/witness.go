@@ -194,3 +194,49 @@ func Normal(p string) string {
 	}
 	return p
 }
+
+// Minor is the version as manifests name it: 2.3 of 2.3.0.
+func Minor(version string) (string, error) {
+	parts := strings.Split(version, ".")
+	if len(parts) < 2 {
+		return "", fmt.Errorf("version %q: want major.minor.patch", version)
+	}
+	return parts[0] + "." + parts[1], nil
+}
+
+// Keep copies the logs of a world into the artifacts, as far as they can be read.
+func Keep(world, artifacts string) {
+	_ = filepath.WalkDir(world, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") && !strings.HasSuffix(path, ".out") && !strings.HasSuffix(path, ".yaml") {
+			return nil
+		}
+		rel, err := filepath.Rel(world, path)
+		if err != nil {
+			return nil
+		}
+		to := filepath.Join(artifacts, rel)
+		text, err := os.ReadFile(path)
+		if err != nil || os.MkdirAll(filepath.Dir(to), 0o755) != nil {
+			return nil
+		}
+		_ = os.WriteFile(to, text, 0o644)
+		return nil
+	})
+}
+
+// Daemon finds the process of a binary whose command line names a path.
+func Daemon(binary, path string) (pid int, ok bool) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err != nil {
+			continue
+		}
+		args := strings.Split(string(cmd), "\x00")
+		if filepath.Base(args[0]) == binary && strings.Contains(string(cmd), path) {
+			pid, err := strconv.Atoi(filepath.Base(d))
+			return pid, err == nil
+		}
+	}
+	return 0, false
+}
