@@ -92,6 +92,7 @@ func (sn *session) sendDelta(told *string) (sent bool, err error) {
 	*told = epoch.ID
 	if sn.srv.cfg.Metrics != nil {
 		sn.srv.cfg.Metrics.RowsSent.Add(float64(len(rows)))
+		sn.srv.cfg.Metrics.DeltasSent.Inc()
 	}
 	sn.srv.note(sn, func(l *Live) { l.RowsSent += int64(len(rows)) })
 
