@@ -86,9 +86,9 @@ func (a *Agent) ask(ctx context.Context, src identity.Source, do func(context.Co
 	if err != nil {
 		return fmt.Errorf("dialling the hub at %s: %w", a.cfg.Hub, err)
 	}
-	err = do(ctx, agentv1.NewEnrolServiceClient(conn))
+	defer conn.Close() //nolint:errcheck // the request is over
 
-	return errors.Join(err, conn.Close())
+	return do(ctx, agentv1.NewEnrolServiceClient(conn))
 }
 
 // check turns an answer into an SVID, having seen that it is one for this agent's key, from the trust domain it joined.
