@@ -114,3 +114,9 @@ func renamedTo(key string) string {
 	}
 	return ""
 }
+
+// ReservedKey reports whether a spec may not set a Flink key, and why.
+func ReservedKey(key string) (why string, reserved bool) {
+	why = reservedWhy(key)
+	return why, why != ""
+}
