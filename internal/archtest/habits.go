@@ -55,10 +55,14 @@ func skips(f *File) []string {
 				}
 			case *ast.FuncDecl:
 				draws = append(draws, parameters(m.Type, "rapid")...)
+			case *ast.IfStmt:
+				if mentions(m.Cond, "testing", "Short") && returns(m.Body) {
+					out = append(out, f.At(m.Pos(), "a test may not be left because it is long: do fewer rounds"))
+				}
 			case *ast.SelectorExpr:
 				x, ok := m.X.(*ast.Ident)
 				skip := ok && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, m.Sel.Name) && !slices.Contains(draws, x.Name)
-				if skip || isSelector(m, "testing", "Short") {
+				if skip {
 					out = append(out, f.At(m.Pos(), "a test may not be skipped: the harness brings what it needs"))
 				}
 			}
@@ -71,6 +75,29 @@ func skips(f *File) []string {
 	}
 
 	return out
+}
+
+// mentions tells that an expression has pkg.name somewhere.
+func mentions(e ast.Expr, pkg, name string) bool {
+	found := false
+	ast.Inspect(e, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && isSelector(sel, pkg, name) {
+			found = true
+		}
+
+		return !found
+	})
+
+	return found
+}
+
+// returns tells that a block leaves its function.
+func returns(body *ast.BlockStmt) bool {
+	return slices.ContainsFunc(body.List, func(s ast.Stmt) bool {
+		_, ok := s.(*ast.ReturnStmt)
+
+		return ok
+	})
 }
 
 // parameters is the names of a function's parameters of type *pkg.T.
