@@ -82,7 +82,7 @@ func (h *hub) applyAll(cmd *cobra.Command, docs []document, wait bool, timeout t
 	for _, d := range docs {
 		result, err := h.apply(cmd.Context(), d)
 		if err != nil {
-			failed.add(h.explain(err))
+			failed.add(h.explain(cmd.Context(), err))
 			if failed.fatal() {
 				break
 			}
@@ -99,7 +99,7 @@ func (h *hub) applyAll(cmd *cobra.Command, docs []document, wait bool, timeout t
 		at := *h
 		at.tenant = m.GetTenant()
 		if err := at.await(cmd.Context(), m.GetName(), settled(), timeout); err != nil {
-			failed.add(h.explain(err))
+			failed.add(h.explain(cmd.Context(), err))
 			continue
 		}
 		say(cmd, "job/%s %s", m.GetName(), "is as declared")
@@ -137,7 +137,7 @@ func (h *hub) apply(ctx context.Context, d document) (string, error) {
 		}
 		return "", e
 	}
-	if e, ok := errors.AsType[*exitError](h.explain(err)); ok {
+	if e, ok := errors.AsType[*exitError](h.explain(ctx, err)); ok {
 		return "", &exitError{code: e.code, err: err, text: fmt.Sprintf("%s: job/%s: %s", d.File, m.GetName(), e.text)}
 	}
 	return "", err

@@ -118,7 +118,7 @@ func (a *app) run(do func(cmd *cobra.Command, h *hub, args []string) error) func
 		if err != nil {
 			return err
 		}
-		return h.explain(do(cmd, h, args))
+		return h.explain(cmd.Context(), do(cmd, h, args))
 	}
 }
 

@@ -41,8 +41,8 @@ func (a *app) inviteCmd() *cobra.Command {
 
 func (a *app) sayInvitation(cmd *cobra.Command, inv *adminv1.InviteClusterResponse) {
 	say(cmd, "cluster/%s invited", inv.GetCluster().GetName())
-	say(cmd, "\nIts agent joins once with this, %s (%s); asked again, a new token voids this one:\n",
-		until(a.now(), inv.GetExpiresAt()), inv.GetExpiresAt().AsTime().Format(time.RFC3339))
+	say(cmd, "\nWith this its agent joins, once, until %s (%s). Inviting it again voids this token:\n",
+		inv.GetExpiresAt().AsTime().Format(time.RFC3339), until(a.now(), inv.GetExpiresAt()))
 	say(cmd, "  hub.address       %s", inv.GetHubAddress())
 	say(cmd, "  hub.trustDomain   %s", inv.GetTrustDomain())
 	say(cmd, "  hub.caPin         %s", inv.GetCaPin())

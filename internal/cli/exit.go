@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +79,7 @@ func isExit(err error) bool {
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // explain turns an error of a call into one that says what to do.
-func (h *hub) explain(err error) error {
+func (h *hub) explain(ctx context.Context, err error) error {
 	if err == nil || isExit(err) {
 		return err
 	}
@@ -89,7 +88,10 @@ func (h *hub) explain(err error) error {
 		return err
 	}
 	if !call.IsRemote() {
-		return h.explainLocal(err, call)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return h.explainLocal(h.knocked(ctx, err))
 	}
 	code, text := ExitError, call.Message()
 	switch call.Code() {
@@ -110,17 +112,26 @@ func (h *hub) explain(err error) error {
 	return &exitError{code: code, text: text, err: err}
 }
 
+// knocked tries once more to connect where a hub hung up without a word: its
+// reason is lost when a request was already under way. (In TLS 1.3 a server looks
+// at the client's certificate after the client may speak.)
+func (h *hub) knocked(ctx context.Context, err error) error {
+	if h.knock == nil || errors.Is(err, identity.ErrUntrusted) {
+		return err
+	}
+	if reason := h.knock(ctx); reason != nil {
+		return reason
+	}
+	return err
+}
+
 // explainLocal is for calls that the hub did not answer.
-func (h *hub) explainLocal(err error, call *connect.Error) error {
-	refused, cannot := errors.AsType[*tls.AlertError](err)
-	alert, _ := errors.AsType[tls.AlertError](err)
+func (h *hub) explainLocal(err error) error {
 	switch {
-	case call.Code() == connect.CodeCanceled:
-		return fmt.Errorf("%w", context.Canceled)
 	case errors.Is(err, identity.ErrUntrusted):
 		return &exitError{code: ExitError, err: err, text: fmt.Sprintf(
 			"what answers at %s is not the hub of context %q: %s; check hub and caFile (waterwheel config get-contexts)", h.server, h.name, root(err))}
-	case cannot && refused != nil || alert != 0 || strings.Contains(err.Error(), "remote error: tls"):
+	case strings.Contains(err.Error(), "remote error: tls"):
 		return &exitError{code: ExitError, err: err, text: fmt.Sprintf(
 			"the hub at %s refuses the certificate of context %q: is it of this hub, and not ended? (%s)", h.server, h.name, root(err))}
 	}

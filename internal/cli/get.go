@@ -287,7 +287,7 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		case <-tick.C:
 		}
 		if done, err := look(); done || err != nil {

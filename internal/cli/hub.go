@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -34,6 +35,7 @@ type hub struct {
 	name     string // of the context
 	server   string
 	tenant   string
+	knock    func(context.Context) error // connects, says nothing, and tells why that failed
 }
 
 // dial prepares to call the hub of a context. Nothing is connected before the first call.
@@ -54,11 +56,10 @@ func dial(cfg *Config, c Context, now time.Time) (*hub, error) {
 		return nil, exitf(ExitError, "the certificate of context %q ended %s: get a new one from whoever runs the hub (waterwheel-hub admin)",
 			c.Name, leaf.NotAfter.Format(time.RFC3339))
 	}
+	config := identity.ClientTLS(identity.Client{Source: source, TrustDomain: me.TrustDomain(), NextProtos: []string{"h2", "http/1.1"}})
 	transport := &http.Transport{
-		DialContext: (&net.Dialer{Timeout: dialLimit}).DialContext,
-		TLSClientConfig: identity.ClientTLS(identity.Client{
-			Source: source, TrustDomain: me.TrustDomain(), NextProtos: []string{"h2", "http/1.1"},
-		}),
+		DialContext:           (&net.Dialer{Timeout: dialLimit}).DialContext,
+		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   dialLimit,
 		ResponseHeaderTimeout: answerLimit,
 		ForceAttemptHTTP2:     true,
@@ -67,8 +68,26 @@ func dial(cfg *Config, c Context, now time.Time) (*hub, error) {
 	client := connect.NewClient(connecthttp.NewTransport(
 		&http.Client{Transport: transport, Timeout: answerLimit}, "https://"+c.Hub, connecthttp.WithReadMaxBytes(maxAnswer)))
 	h := newHub(client)
-	h.name, h.server, h.tenant = c.Name, c.Hub, c.Tenant
+	h.name, h.server, h.tenant = c.Name, c.Hub, orDefault(c.Tenant)
+	h.knock = func(ctx context.Context) error { return knock(ctx, c.Hub, config) }
 	return h, nil
+}
+
+// knock connects and waits for the first byte, which a server of HTTP/2 sends unasked.
+func knock(ctx context.Context, address string, config *tls.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
 }
 
 func newHub(client *connect.Client) *hub {

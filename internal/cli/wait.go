@@ -170,9 +170,9 @@ func (h *hub) await(ctx context.Context, name string, g goal, timeout time.Durat
 	case err == nil, ctx.Err() != nil, limited.Err() == nil:
 		return err
 	case failure != nil:
-		return h.explain(failure)
+		return h.explain(ctx, failure)
 	case last == nil:
-		return h.explain(err)
+		return h.explain(ctx, err)
 	}
 	return &exitError{code: ExitTimeout, err: context.DeadlineExceeded, text: fmt.Sprintf("timed out after %s waiting for job/%s %s: it is %s: %s",
 		timeout, name, g.text, stateCell(last.GetStatus()).text, orElse(sentence(last.GetStatus()), "nothing is known of it yet"))}
