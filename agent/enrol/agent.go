@@ -40,8 +40,22 @@ const (
 	spread = 0.1
 )
 
-// backoff is between tries that failed for want of the hub.
-var backoff = run.Backoff{Min: time.Second, Max: time.Minute}
+const (
+	retryMin = time.Second
+	joinMax  = time.Minute     // between tries to join
+	renewMax = 5 * time.Minute // between tries to renew; less when the end is near
+)
+
+// between is how long to wait at most before another try at what failed: an eighth of what is left of an SVID, so that
+// there are always several tries before its end.
+func between(s *svid, now time.Time) run.Backoff {
+	most := joinMax
+	if s != nil && now.Before(s.notAfter()) {
+		most = min(renewMax, s.notAfter().Sub(now)/8)
+	}
+
+	return run.Backoff{Min: retryMin, Max: max(retryMin, most)}
+}
 
 // Status is what there is to say about the membership.
 type Status struct {
@@ -130,7 +144,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			wait = backoff.Next(failed, rand.Float64())
+			wait = between(a.current(), time.Now()).Next(failed, rand.Float64())
 			failed++
 			a.say(err.Error())
 		} else {
