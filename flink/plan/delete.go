@@ -35,6 +35,9 @@ func (p *pass) delete() Plan {
 	if !c.End.Gone {
 		return p.act(Deleting, flink.Deleting, EndRun{Run: c.Run}, "Deleting: run %s is over (%s); ends what is left of it", c.Run, p.why(c))
 	}
+	if n := p.seen.Newest; p.policy() == flink.DeleteSavepoint && c.StopDir != "" && !c.End.Listed && (n == nil || n.Run != c.Run) {
+		return p.wait(ReadingSnapshots, flink.Deleting, quick, "Deleting: run %s is over (%s); looks for the savepoint of its stop", c.Run, p.why(c))
+	}
 	if p.blocked(c) {
 		return p.say(DeleteBlocked, flink.Deleting, fmt.Sprintf(
 			"Deleting with a savepoint is not possible: run %s is over (%s). Ask again with policy cancel to give up what came after %s",
@@ -50,17 +53,17 @@ func (p *pass) delete() Plan {
 // deleteLive stops a run that is not over. ok is false when there is nothing to stop any more.
 func (p *pass) deleteLive(c *RunRecord) (Plan, bool) {
 	s := p.look(c)
+	j := s.REST.Job
+	running := j != nil && j.AllRunning()
 	switch {
-	case c.Phase == PhaseWarming, c.Phase == PhaseChecked:
-		p.end(c, EndAbandoned, &flink.Cause{Message: "deleted before its job was handed in"})
-		if !s.Alive() {
-			c.End.Gone = true
-		}
+	case c.Phase == PhaseWarming, c.Phase == PhaseChecked, c.Phase == PhaseSubmitted && s.REST.JobsListed && j == nil:
+		p.end(c, EndAbandoned, &flink.Cause{Message: "deleted before it had its job"})
+		c.End.Gone = !s.Alive()
 		return Plan{}, false
-	case c.Phase == PhaseSubmitted && !p.m.HadSnapshot, p.policy() == flink.DeleteCancel && !s.REST.Reachable:
+	case c.Phase == PhaseSubmitted && !p.m.HadSnapshot && !running, p.policy() == flink.DeleteCancel && !s.REST.Reachable:
 		// It never ran, or it is to be given up and does not answer: its processes are ended.
 		p.end(c, EndCanceled, &flink.Cause{Message: "deleted"})
-		c.End.Listed = true
+		c.End.Listed, c.End.Gone = true, !s.Alive()
 		return Plan{}, false
 	case !s.REST.Reachable:
 		return p.silent(c, s), true
@@ -68,10 +71,13 @@ func (p *pass) deleteLive(c *RunRecord) (Plan, bool) {
 		return p.stopping(c, s), true
 	case !c.CancelSince.IsZero():
 		return p.canceling(c, s), true
-	case p.policy() == flink.DeleteSavepoint && s.REST.Job != nil && !s.REST.Job.AllRunning():
+	case p.policy() == flink.DeleteSavepoint && j != nil && !running:
+		if pl, now, missing := p.replaceTaskManager(c, s); missing && now {
+			return pl, true
+		}
 		return p.say(DeleteBlocked, flink.Deleting, fmt.Sprintf(
 			"Deleting waits for a savepoint, and run %s's tasks do not run (Flink says %s). Ask again with policy cancel to do without one",
-			c.Run, s.REST.Job.State), said{stalled: "NoSavepointPossible", requeue: slow}), true
+			c.Run, j.State), said{stalled: "NoSavepointPossible", requeue: slow}), true
 	}
 	return p.stop(Deleting, flink.Deleting, "to delete it"), true
 }
@@ -79,15 +85,9 @@ func (p *pass) deleteLive(c *RunRecord) (Plan, bool) {
 // blocked reports whether the wish for a savepoint stands against the deletion:
 // the job had state, it was not stopped with a savepoint, and none can be taken now.
 func (p *pass) blocked(c *RunRecord) bool {
-	if p.policy() != flink.DeleteSavepoint || !p.m.HadSnapshot {
-		return false
-	}
-	switch c.End.Kind {
-	case EndFailed, EndLost:
-		return p.m.Said.State != flink.Suspended
-	case EndStopped, EndFinished, EndCanceled, EndAbandoned:
-	}
-	return false
+	unasked := c.End.Kind == EndFailed || c.End.Kind == EndLost
+	return p.policy() == flink.DeleteSavepoint && p.m.HadSnapshot && unasked &&
+		!p.suspend() && c.End.Snapshot.Kind != flink.KindSavepoint
 }
 
 // sweep ends the processes of every run that is left; then the job is gone.

@@ -12,24 +12,20 @@ import (
 func (p *pass) ended() Plan {
 	c := p.m.Current
 	e := c.End
-	s := p.look(c)
-	if e.Kind == EndStopped && e.Listed && p.m.Next != nil && !p.suspend() && !p.outdatedNext(p.m.Next) && p.m.Next.Phase == PhaseChecked {
-		return p.handOver()
+	if n := p.m.Next; n != nil && (p.suspend() || p.refused() || p.outdatedNext(n) || p.finished()) {
+		p.m.Next = nil // nothing for it to do any more: it is a leftover
 	}
-	if e.Kind == EndCanceled && !c.Spec.Stateful() && p.warmNext() && s.REST.Job != nil && flink.JobTerminal(s.REST.Job.State) {
+	if p.m.Next != nil && p.settled(c) {
 		return p.handOver()
 	}
 	if !e.Gone {
 		return p.act(OldRunNotEnded, p.endState(), EndRun{Run: c.Run}, "Run %s is over (%s); ends what is left of it", c.Run, p.why(c))
 	}
-	if !e.Listed {
+	if !e.Listed && !p.fresh() {
 		return p.listing(c)
 	}
-	if p.warmNext() && !p.suspend() {
-		return p.handOver()
-	}
 	switch {
-	case e.Kind == EndFinished && c.Restart == p.order.Restart:
+	case p.finished():
 		return p.rest(JobFinished, flink.Finished, "Finished %s; an edit does not run it again, `restart` does", when(e.At))
 	case p.suspend():
 		msg := "Suspended"
@@ -37,10 +33,10 @@ func (p *pass) ended() Plan {
 			msg += fmt.Sprintf("; it resumes from %s %s", p.m.Snapshot.Kind, p.m.Snapshot.Path)
 		}
 		return p.rest(SuspendedInSync, flink.Suspended, "%s", msg)
-	case p.refused():
+	case p.refused(), p.countFailure(c):
 		return p.impossible()
-	case p.countFailure(c):
-		return p.impossible()
+	case p.m.Next != nil:
+		return p.handOver()
 	case p.now.Before(p.m.RetryAt):
 		return p.backingOff(c)
 	}
@@ -51,14 +47,25 @@ func (p *pass) ended() Plan {
 	return p.launch(path, why, true)
 }
 
-// warmNext reports whether a successor stands ready for the order as it is now.
-func (p *pass) warmNext() bool {
-	n := p.m.Next
-	return n != nil && n.Phase == PhaseChecked && !p.outdatedNext(n) && p.look(n).REST.Reachable
+// finished reports whether the job is done: nothing but a restart runs it again.
+func (p *pass) finished() bool {
+	c := p.m.Current
+	return c.End.Kind == EndFinished && c.Restart == p.order.Restart
 }
 
-// handOver makes the warm successor the current run and hands in its job. The
-// old run's end is on record.
+// settled reports whether a run that is over leaves nothing to be read, so that
+// its processes may stay until its successor is proven: its job is terminal, and
+// its savepoint is on record or its state is not wanted.
+func (p *pass) settled(c *RunRecord) bool {
+	if c.End.Kind == EndStopped {
+		return c.End.Listed
+	}
+	j := p.look(c).REST.Job
+	return p.fresh() && j != nil && flink.JobTerminal(j.State)
+}
+
+// handOver makes the successor the current run and hands in its job as soon as
+// it is warm and checked. The old run's end is on record.
 func (p *pass) handOver() Plan {
 	path, why, pl, ok := p.startPath()
 	if !ok {
@@ -68,7 +75,7 @@ func (p *pass) handOver() Plan {
 	p.intend(n, path, why)
 	p.m.Previous, p.m.Current, p.m.Next = p.m.Current, n, nil
 	p.m.Savepoint = SavepointRecord{}
-	return p.submit(n)
+	return p.bringUp(n)
 }
 
 // endState is what a person should see between a run's end and what follows.
@@ -166,7 +173,7 @@ func (p *pass) backingOff(c *RunRecord) Plan {
 		st = flink.Starting
 	}
 	return p.say(BackingOff, st, fmt.Sprintf("Run %s is over (%s); starts again %s at %s, try %d",
-		c.Run, p.why(c), from, p.m.RetryAt.UTC().Format("15:04:05Z"), p.m.Failures+1), said{requeue: p.m.RetryAt.Sub(p.now)})
+		c.Run, p.why(c), from, clock(p.m.RetryAt), p.m.Failures+1), said{requeue: p.m.RetryAt.Sub(p.now)})
 }
 
 // leftovers ends what exists of runs that no record names: dead runs, given-up
@@ -201,5 +208,7 @@ func orNone(s string) string {
 	}
 	return s
 }
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05Z") }
 
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

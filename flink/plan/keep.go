@@ -21,9 +21,12 @@ func (p *pass) keep() Plan {
 	case !c.CancelSince.IsZero():
 		return p.canceling(c, s)
 	case len(s.REST.OtherJobs) > 0:
-		p.refuse("SeveralJobs", "the program starts more than one job; one execute() per program is supported")
-		p.end(c, EndAbandoned, &flink.Cause{Message: "its program starts more than one job"})
-		return p.impossible()
+		return p.severalJobs(c)
+	}
+	healing, now, missing := p.replaceTaskManager(c, s)
+	switch {
+	case missing && now:
+		return healing // whatever else is wanted: what runs is healed first, so that it can be stopped with its state
 	case p.suspend():
 		p.m.Next = nil
 		return p.stop(Suspending, flink.Suspending, "to suspend")
@@ -31,8 +34,8 @@ func (p *pass) keep() Plan {
 		return p.upgrade(c, s)
 	}
 	p.m.Next = nil
-	if s.TaskManagersAlive() < int(c.Spec.TaskManagers()) {
-		return p.replaceTaskManager(c, s)
+	if missing {
+		return healing
 	}
 	return p.inSync(c, s)
 }
@@ -43,14 +46,22 @@ func (p *pass) silent(c *RunRecord, s flink.RunObserved) Plan {
 		since = p.now.Sub(s.REST.SilentSince)
 	}
 	st := flink.Running
-	if since > 10*time.Second {
+	switch {
+	case p.order.Deleted || p.suspend():
+		st = p.stopState()
+	case since > 10*time.Second:
 		st = flink.Unknown
 	}
 	return p.wait(Silent, st, time.Second, "Run %s's JobManager has not answered for %s; after %s it counts as lost", c.Run, age(since), age(silentAfter))
 }
 
-func (p *pass) replaceTaskManager(c *RunRecord, s flink.RunObserved) Plan {
+// replaceTaskManager starts what is missing of a run's TaskManagers. missing is
+// false when none is; now is false while it waits before the next try.
+func (p *pass) replaceTaskManager(c *RunRecord, s flink.RunObserved) (pl Plan, now, missing bool) {
 	have, want := s.TaskManagersAlive(), int(c.Spec.TaskManagers())
+	if have >= want || !s.JobManager.Exists() {
+		return Plan{}, false, false
+	}
 	last := ""
 	if n := len(s.TaskManagers); n > 0 {
 		if t := s.TaskManagers[n-1]; t.State == flink.ProcessExited {
@@ -61,12 +72,43 @@ func (p *pass) replaceTaskManager(c *RunRecord, s flink.RunObserved) Plan {
 		}
 	}
 	msg := fmt.Sprintf("%d of %d TaskManagers of run %s run; starting what is missing%s", have, want, c.Run, last)
-	if c.LastErr != "" && p.now.Sub(c.NotRunning) < backoffMin {
-		return p.wait(TaskManagerLost, flink.Failing, time.Second, "%s; last try: %s", msg, c.LastErr)
+	st := flink.Failing
+	if p.order.Deleted || p.suspend() {
+		st = p.stopState()
 	}
-	return p.act(TaskManagerLost, flink.Failing, EnsureRun{Launch: flink.Launch{
+	at := nextReplacement(s)
+	if c.LastErr != "" {
+		at = c.TriedAt.Add(backoff(c.Attempts, time.Second, backoffMax))
+	}
+	if p.now.Before(at) {
+		return p.wait(TaskManagerLost, st, time.Second, "%s; next try at %s%s", msg, clock(at), lastTry(c)), false, true
+	}
+	return p.act(TaskManagerLost, st, EnsureRun{Launch: flink.Launch{
 		Run: c.Run, Tenant: p.order.Tenant, Name: p.order.Name, Spec: c.Spec, Generation: c.Generation, Restart: c.Restart,
-	}}, "%s", msg)
+	}}, "%s%s", msg, lastTry(c)), true, true
+}
+
+func lastTry(c *RunRecord) string {
+	if c.LastErr == "" {
+		return ""
+	}
+	return "; last try: " + c.LastErr
+}
+
+// nextReplacement is when a run's TaskManager may be started again: at once after a
+// long life, and ever later while they end soon after their start.
+func nextReplacement(s flink.RunObserved) time.Time {
+	ended, last := 0, time.Time{}
+	for _, t := range s.TaskManagers {
+		if t.State == flink.ProcessExited {
+			ended++
+			last = t.StartedAt
+		}
+	}
+	if ended == 0 {
+		return time.Time{}
+	}
+	return last.Add(backoff(ended, time.Second, time.Minute))
 }
 
 func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
@@ -75,13 +117,15 @@ func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
 		return p.wait(Silent, flink.Unknown, time.Second, "Run %s's JobManager does not list jobs now", c.Run)
 	}
 	from := "started empty"
-	if c.Intended != "" {
+	switch {
+	case c.Intended != "":
 		from = "from " + c.Intended
-	}
-	if c.Restored == "" && c.Intended == "" && c.StartReason != "" && p.m.HadSnapshot && !c.Spec.Stateful() {
+	case c.StartReason == adopted:
+		from = adopted
+	case c.StartReason != "":
 		from = "started " + c.StartReason
 	}
-	msg := fmt.Sprintf("Running since %s, %s", c.PhaseSince.UTC().Format("2006-01-02 15:04:05Z"), from)
+	msg := fmt.Sprintf("Running since %s, %s", when(c.PhaseSince), from)
 	if p.refused() {
 		f := p.m.Refused
 		return p.say(PreflightRefused, p.goingOn(), fmt.Sprintf("Generation %d cannot start: %s. Generation %d goes on: %s",
@@ -136,7 +180,7 @@ func (p *pass) upgrade(c *RunRecord, s flink.RunObserved) Plan {
 	}
 	if p.now.Before(p.m.RetryAt) {
 		return p.wait(BackingOff, p.goingOn(), p.m.RetryAt.Sub(p.now), "The next run failed to come up %d times; run %s goes on; next try at %s",
-			p.m.Failures, c.Run, p.m.RetryAt.UTC().Format("15:04:05Z"))
+			p.m.Failures, c.Run, clock(p.m.RetryAt))
 	}
 	if total := p.seen.Room.MemoryTotal; total > 0 && need > total {
 		p.refuse("NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))

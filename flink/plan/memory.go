@@ -19,13 +19,20 @@ type Memory struct {
 	Snapshot    flink.Snapshot // newest proven of the job, of any run
 	HadSnapshot bool           // a snapshot of this job was ever recorded: never start empty silently
 
-	Failures int       // starts in a row that failed or did not last
+	Failures int       // starts in a row that failed or did not last, of the order below
 	RetryAt  time.Time // next start not before
+	Wanted   Wanted    // the order that the failures above and the attempts below were counted for
 
 	Savepoint SavepointRecord // attempts at stopping Current with a savepoint
 	Refused   *RefusedRecord  // this generation cannot start; nothing is tried until it changes or a restart is asked
 
 	Said Said // what was said last, for the times in conditions and transitions
+}
+
+// Wanted names what a person asked for last: a new one is tried at once.
+type Wanted struct {
+	Generation int32
+	Restart    int32
 }
 
 // Said is the part of the last status that the next one needs.
@@ -62,17 +69,21 @@ type RunRecord struct {
 	Intended    string         // snapshot path it starts from; empty: from nothing
 	StartReason string         // why from there, in words for people
 	Attempts    int            // of the current phase's act
+	TriedAt     time.Time      // when the last act was answered
 	LastErr     string         // of the last act
+	Exits       int            // how often its JobManager ended while it was warmed
 	Denied      *flink.Refusal // the last act's definite no
 
 	Restored   string         // Flink's own word, read at the first RUNNING
 	Checkpoint flink.Snapshot // newest seen over REST: a lower bound for what its directory must hold
 
+	Stops       int    // stops asked of this run: a trigger id is never used for two
 	StopTrigger string // trigger id of the stop under way
 	StopDir     string // the directory of that stop alone
 	StopSince   time.Time
 	CancelSince time.Time
 	NotRunning  time.Time // since when not all its tasks run, once proven; zero while they do
+	RunningAt   time.Time // when all its tasks were first seen to run
 
 	End *End
 }

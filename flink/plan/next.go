@@ -11,13 +11,17 @@ import (
 const (
 	quick       = 150 * time.Millisecond // between looks while something moves
 	slow        = 5 * time.Second        // between looks while nothing does
+	lookAgain   = time.Minute            // at the latest
 	staleAfter  = 30 * time.Second       // an observation older than this is not acted upon
 	silentAfter = 2 * time.Minute        // a JobManager silent this long is lost
 	warmLimit   = 5 * time.Minute        // a run that does not get ready is given up
+	proofLimit  = 5 * time.Second        // Flink's word on where a job came from may be this much later than its tasks
+	stopLimit   = 15 * time.Minute       // a savepoint that takes longer is told as a trouble
 	stuckLimit  = 20 * time.Second       // an edit waits this long for tasks to run before it does without a savepoint
 	cancelLimit = 30 * time.Second       // then the processes are ended
 	provenFor   = 10 * time.Minute       // a run that lasted this long clears the failure count
 	maxAttempts = 5                      // of one act before its run is given up
+	maxExits    = 2                      // a JobManager that ends while it is warmed is started again so often
 	maxStarts   = 4                      // starts of one generation that failed for an unclear cause
 	backoffMin  = 10 * time.Second
 	backoffMax  = 5 * time.Minute
@@ -114,18 +118,32 @@ func (p *pass) refused() bool {
 	return f != nil && f.Generation == p.order.Generation && f.Restart == p.order.Restart
 }
 
-// forgive drops what was held against an older generation, and lets a run of
-// an equal spec stand for the new generation.
+// forgive drops what was held against an older order, or against a place that
+// was smaller, and lets a run of an equal spec stand for the new generation.
 func (p *pass) forgive() {
-	if p.m.Refused != nil && !p.refused() {
-		p.m.Refused = nil
+	if w := (Wanted{p.order.Generation, p.order.Restart}); p.m.Wanted != w {
+		p.m.Wanted = w
 		p.m.Failures, p.m.RetryAt = 0, time.Time{}
+		p.m.Savepoint = SavepointRecord{}
+	}
+	if f := p.m.Refused; f != nil {
+		total := p.seen.Room.MemoryTotal
+		fits := total <= 0 || p.order.Spec.MemoryBytes() <= total
+		if !p.refused() || f.Reason == string(flink.RefusedNoRoom) && fits {
+			p.m.Refused = nil
+		}
 	}
 	if c := p.m.Current; c != nil && c.Generation != p.order.Generation && !p.outdated(c) &&
 		(c.End == nil || c.End.Kind == EndFinished) {
 		c.Generation, c.Spec = p.order.Generation, p.order.Spec
-		p.m.Savepoint = SavepointRecord{}
 	}
+}
+
+// fresh reports whether the order is the user's word to start empty: a change of
+// the spec, or a resume, with upgradeMode stateless.
+func (p *pass) fresh() bool {
+	c := p.m.Current
+	return !p.order.Spec.Stateful() && c != nil && c.Generation != p.order.Generation
 }
 
 // newRun hands out the next run number and records the intent to start it.

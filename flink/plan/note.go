@@ -8,6 +8,9 @@ import (
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
+// adopted is the start reason of a run that was found without a record.
+const adopted = "found without a record and adopted"
+
 // adopt makes a record of the newest run that was found without one: an agent
 // that lost its records goes on with what runs instead of starting it again.
 func (p *pass) adopt() {
@@ -15,24 +18,31 @@ func (p *pass) adopt() {
 		return
 	}
 	s := p.seen.Runs[len(p.seen.Runs)-1]
+	var last flink.Run
+	live, alive := false, false
 	for _, r := range p.seen.Runs {
 		if r.REST.Job != nil && !flink.JobTerminal(r.REST.Job.State) {
-			s = r // the one that has the live job, whatever was warmed after it
+			s, live = r, true // the one that has the live job, whatever was warmed after it
 		}
-		if r.Run.Term >= p.m.Term {
-			p.m.Term, p.m.LastRun = r.Run.Term, max(p.m.LastRun, r.Run.Run)
+		if last.Before(r.Run) {
+			last = r.Run
 		}
+		alive = alive || r.Alive()
 	}
+	if p.order.Deleted && !alive {
+		return // what is left of it are records of a job that is gone
+	}
+	p.m.Term, p.m.LastRun = last.Term, last.Run
 	rec := &RunRecord{
 		Run: s.Run, Spec: p.order.Spec, Generation: p.order.Generation, Restart: p.order.Restart,
-		Phase: PhaseProven, Since: p.now, PhaseSince: p.now, StartReason: "found without a record and adopted",
+		Phase: PhaseProven, Since: p.now, PhaseSince: p.now, StartReason: adopted,
 	}
 	if l := s.Launch; l != nil {
 		rec.Spec, rec.Generation, rec.Restart = l.Spec, l.Generation, l.Restart
 	}
-	if r := s.REST; r.JobsListed && r.Job == nil && s.JobManager.Exists() && len(r.OtherJobs) == 0 {
-		rec.Phase = PhaseWarming // a warm cluster that never got its job, or lost it: its directory tells
-		rec.End = &End{Kind: EndLost, At: p.now, Cause: &flink.Cause{Message: "found without a record and without a job"}}
+	if !live {
+		// It may have been stopped with a savepoint, which the directory of its first stop tells.
+		rec.StopDir = p.stopDir(rec)
 	}
 	// Whether a snapshot was taken cannot be known, unless this was the first run ever and its directory tells.
 	p.m.HadSnapshot = s.Run.Run > 1
@@ -41,9 +51,6 @@ func (p *pass) adopt() {
 
 // note takes facts from the observation into memory.
 func (p *pass) note() {
-	if n := p.m.Next; n != nil && n.Phase == PhaseSubmitted { // cannot be: Next never has a job
-		p.m.Next = nil
-	}
 	c := p.m.Current
 	if c == nil {
 		return
@@ -64,19 +71,12 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 		p.noteMissing(c, s)
 		return
 	}
-	if k := j.Latest; !k.IsZero() && k.Path != c.Checkpoint.Path && !(k.Kind == flink.KindCheckpoint && k.ID < c.Checkpoint.ID) {
-		k.Run = c.Run
-		c.Checkpoint = k
-		p.m.Snapshot, p.m.HadSnapshot = k, true
-	}
+	p.noteSnapshot(c, *j)
 	switch {
 	case j.State == flink.JobFinished && c.StopTrigger != "":
 		p.noteStopped(c, s)
 	case j.State == flink.JobFinished:
-		p.end(c, EndFinished, nil)
-		if p.m.Snapshot.Kind == flink.KindCheckpoint {
-			p.m.Snapshot = flink.Snapshot{} // Flink removes a finished job's checkpoints
-		}
+		p.noteFinished(c)
 	case j.State == flink.JobCanceled && !c.CancelSince.IsZero():
 		p.end(c, EndCanceled, nil)
 	case j.State == flink.JobCanceled:
@@ -93,10 +93,31 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 	if c.End != nil {
 		return
 	}
+	p.noteTasks(c, j.AllRunning())
+}
+
+// noteSnapshot takes a run's newest snapshot, if that is newer than what is known and the run came from where it should.
+func (p *pass) noteSnapshot(c *RunRecord, j flink.JobObserved) {
+	k := j.Latest
+	if k.IsZero() || k.Path == c.Checkpoint.Path || k.Kind == flink.KindCheckpoint && k.ID < c.Checkpoint.ID {
+		return
+	}
+	if _, ok := restoredFits(c, j); !ok && c.Phase != PhaseProven {
+		return // what a run writes that came back from elsewhere is nothing to go on from
+	}
+	k.Run = c.Run
+	c.Checkpoint = k
+	p.m.Snapshot, p.m.HadSnapshot = k, true
+}
+
+// noteTasks remembers since when a run's tasks run, or do not.
+func (p *pass) noteTasks(c *RunRecord, all bool) {
 	switch {
-	case j.AllRunning() || c.Phase != PhaseProven:
+	case all && c.RunningAt.IsZero():
+		c.RunningAt = p.now
+	case all || c.Phase != PhaseProven:
 		c.NotRunning = time.Time{}
-		if c.Phase == PhaseProven && p.now.Sub(c.PhaseSince) > provenFor {
+		if c.Phase == PhaseProven && min(p.now.Sub(c.PhaseSince), p.now.Sub(p.m.RetryAt)) > provenFor {
 			p.m.Failures, p.m.RetryAt = 0, time.Time{}
 		}
 	case c.NotRunning.IsZero():
@@ -114,8 +135,18 @@ func (p *pass) noteStopped(c *RunRecord, s flink.RunObserved) {
 		c.End.Snapshot, c.End.Listed = snap, true
 		p.m.Snapshot, p.m.HadSnapshot = snap, true
 		p.m.Savepoint = SavepointRecord{}
-	case t != nil && t.Completed, s.REST.TriggerGone:
+	case t != nil && t.Completed:
+		p.noteFinished(c) // a stop that fails leaves the job running: it finished by itself
+	case s.REST.TriggerGone:
 		p.end(c, EndStopped, nil) // FINISHED, and no path to be had over REST: its directory tells
+	}
+}
+
+// noteFinished records that a job is done. Flink removes its checkpoints.
+func (p *pass) noteFinished(c *RunRecord) {
+	p.end(c, EndFinished, nil)
+	if p.m.Snapshot.Kind == flink.KindCheckpoint {
+		p.m.Snapshot = flink.Snapshot{}
 	}
 }
 
@@ -163,14 +194,22 @@ func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
 	if n == nil || n.Run != c.Run || n.Err != "" {
 		return
 	}
-	if lost(c, n.Snapshot) {
+	found := n.Snapshot
+	switch {
+	case e.Kind == EndStopped && found.IsZero():
+		p.noteFinished(c) // FINISHED, and no stop of ours left a savepoint: it was done by itself
+		c.End.Gone = true
+		return
+	case lost(c, found):
 		return // says so in ended
 	}
 	e.Listed = true
-	e.Snapshot = n.Snapshot
-	if !n.Snapshot.IsZero() {
-		p.m.Snapshot, p.m.HadSnapshot = n.Snapshot, true
+	if found.IsZero() {
+		return
 	}
+	found.Run = c.Run
+	e.Snapshot = found
+	p.m.Snapshot, p.m.HadSnapshot = found, true
 }
 
 // lost reports whether a dead run's directory holds less than was seen to be completed.
@@ -195,7 +234,7 @@ func Note(m Memory, a Action, out Outcome, now time.Time) Memory {
 		return m
 	}
 	r.Attempts++
-	r.LastErr, r.Denied = out.Err, out.Refusal
+	r.TriedAt, r.LastErr, r.Denied = now, out.Err, out.Refusal
 	if out.Err == "" {
 		r.Denied = nil
 		if _, ok := a.(Preflight); ok && r.Phase == PhaseWarming {

@@ -49,6 +49,9 @@ func (p *pass) say(sit Situation, st flink.JobState, msg string, s said) Plan {
 		condition(flink.ConditionReconciling, !s.ready && !s.settled && s.stalled == "", string(sit), msg),
 		condition(flink.ConditionStalled, s.stalled != "", or(s.stalled, string(sit)), msg),
 	}
+	if st == flink.Unknown {
+		conds[0].Status = flink.UnknownStatus
+	}
 	status.Conditions = p.since(conds)
 	p.transition(sit, st, msg, status.Run)
 	status.Transitions = p.m.Said.Transitions
@@ -56,7 +59,7 @@ func (p *pass) say(sit Situation, st flink.JobState, msg string, s said) Plan {
 	p.m.Said.Situation, p.m.Said.State = sit, st
 	return Plan{
 		Situation: sit, Action: s.action, Status: status, Memory: p.m,
-		RequeueAt: p.now.Add(max(s.requeue, quick)),
+		RequeueAt: p.now.Add(min(max(s.requeue, quick), lookAgain)),
 	}
 }
 

@@ -6,18 +6,15 @@ type Situation string
 
 // The situations.
 const (
-	Absent           Situation = "Absent"           // nothing yet, and nothing wanted yet
 	NoRoom           Situation = "NoRoom"           // waits for room
 	CheckingSnapshot Situation = "CheckingSnapshot" // asks whether the snapshot named by the spec exists
 	Warming          Situation = "Warming"          // a run's Flink cluster comes up, empty
-	WarmingTooLong   Situation = "WarmingTooLong"   // its deadline passed
 	Checking         Situation = "Checking"         // preflight
 	PreflightRefused Situation = "PreflightRefused" // the new spec cannot start; the old run goes on
 	StartImpossible  Situation = "StartImpossible"  // cannot start, nothing runs
 	Submitting       Situation = "Submitting"       // the job is handed in
 	Starting         Situation = "Starting"         // the job deploys and restores
 	RestoredWrong    Situation = "RestoredWrong"    // came back from elsewhere than intended
-	SeveralJobs      Situation = "SeveralJobs"      // the program has more than one execute()
 	InSync           Situation = "InSync"           // all as it should be
 	TasksNotRunning  Situation = "TasksNotRunning"  // Flink restarts tasks by itself
 	TaskManagerLost  Situation = "TaskManagerLost"  // a TaskManager is missing and being replaced
@@ -46,5 +43,4 @@ const (
 	Gone             Situation = "Gone"             // nothing left to do here
 	Leftovers        Situation = "Leftovers"        // a dead run's processes are being ended
 	StaleObservation Situation = "StaleObservation" // what is known is too old to act on
-	Adopting         Situation = "Adopting"         // runs found without a record
 )

@@ -34,13 +34,9 @@ func (p *pass) launch(path, why string, cold bool) Plan {
 	return p.bringUp(r)
 }
 
-// intend records where a run starts from. What older runs left is nothing to a
-// run that starts empty on the user's word.
+// intend records where a run starts from.
 func (p *pass) intend(r *RunRecord, path, why string) {
 	r.Intended, r.StartReason = path, why
-	if path == "" {
-		p.m.Snapshot = flink.Snapshot{}
-	}
 }
 
 // room reports whether need bytes of declared memory can be had, counting what
@@ -64,14 +60,16 @@ func (p *pass) startPath() (path, why string, pl Plan, ok bool) {
 	c := p.m.Current
 	stateless := !p.order.Spec.Stateful()
 	switch {
-	case stateless && c != nil && c.Generation != p.order.Generation:
+	case p.fresh():
 		return "", "empty, as upgradeMode stateless says", pl, true
-	case c != nil && c.End != nil && c.End.Kind == EndAbandoned && c.Generation == p.order.Generation && c.Restart == p.order.Restart:
-		return c.Intended, c.StartReason, pl, true // what was decided stands; only the attempt failed
+	case stateless && c != nil && c.Phase != PhaseProven && c.Intended == "" && p.m.HadSnapshot && p.m.Snapshot.Run != c.Run:
+		return "", c.StartReason, pl, true // the user's word stands; only the attempt failed
 	case !p.m.Snapshot.IsZero():
 		return p.m.Snapshot.Path, fmt.Sprintf("from %s %s", p.m.Snapshot.Kind, p.m.Snapshot.Path), pl, true
-	case p.m.HadSnapshot && !stateless:
-		p.refuse("SnapshotMissing", "the job had snapshots, and none can be found now; it is not started empty")
+	case p.m.HadSnapshot && stateless:
+		return "", "empty, since upgradeMode is stateless and no snapshot of it is left", pl, true
+	case p.m.HadSnapshot:
+		p.refuse("SnapshotMissing", "the job had snapshots, and none is left; it starts empty only by a changed spec with upgradeMode stateless")
 		return "", "", p.impossible(), false
 	case p.order.Spec.StartFrom.Snapshot != "":
 		from := p.order.Spec.StartFrom.Snapshot
@@ -100,6 +98,7 @@ func (p *pass) checkSnapshot(path string) (Plan, bool) {
 // impossible says why nothing runs and what would change that.
 func (p *pass) impossible() Plan {
 	f := p.m.Refused
+	p.m.Next = nil
 	if c := p.m.Current; c != nil && p.look(c).Alive() {
 		return p.act(StartImpossible, flink.Failed, EndRun{Run: c.Run}, "Cannot start: %s", f.Message)
 	}
@@ -117,9 +116,8 @@ func (p *pass) bringUp(r *RunRecord) Plan {
 	if r.Denied != nil {
 		return p.denied(r)
 	}
-	if p.now.Sub(r.PhaseSince) > warmLimit {
-		p.failedStart()
-		return p.abandon(r, "it was not ready within "+age(warmLimit))
+	if r.Phase == PhaseWarming && p.now.Sub(r.PhaseSince) > warmLimit {
+		return p.giveUp(r, "it was not ready within "+age(warmLimit))
 	}
 	if pl, ok := p.warm(r); !ok {
 		return pl
@@ -156,15 +154,21 @@ func (p *pass) warm(r *RunRecord) (Plan, bool) {
 	}}
 	jm := s.JobManager
 	switch {
-	case jm.State == flink.ProcessExited && r.Attempts >= 2:
-		p.failedStart()
-		if p.m.Failures >= maxStarts {
-			p.refuse("JobManagerExits", "its JobManager ends at the start with exit code %d: %s", jm.ExitCode, jm.Reason)
+	case jm.State == flink.ProcessExited && r.Exits >= maxExits:
+		why := fmt.Sprintf("its JobManager ended with exit code %d", jm.ExitCode)
+		if jm.Reason != "" {
+			why += ": " + jm.Reason
 		}
-		return p.abandon(r, fmt.Sprintf("its JobManager ended with exit code %d: %s", jm.ExitCode, jm.Reason)), false
+		return p.giveUp(r, why), false
 	case jm.State == flink.ProcessAbsent, jm.State == flink.ProcessExited, s.TaskManagersAlive() < want:
-		if r.LastErr != "" && p.now.Sub(r.PhaseSince) < time.Duration(r.Attempts)*time.Second {
+		if r.LastErr != "" && p.now.Before(r.TriedAt.Add(backoff(r.Attempts, time.Second, backoffMin))) {
 			return p.wait(Warming, p.state(r), time.Second, "Bringing up run %s failed: %s; trying again", r.Run, r.LastErr), false
+		}
+		if jm.Exists() && p.now.Before(nextReplacement(s)) {
+			return p.wait(Warming, p.state(r), time.Second, "Run %s's TaskManagers do not stay up; starting them again at %s", r.Run, clock(nextReplacement(s))), false
+		}
+		if jm.State == flink.ProcessExited {
+			r.Exits++
 		}
 		return p.act(Warming, p.state(r), ensure, "Bringing up Flink %s for run %s, %s", r.Spec.FlinkVersion, r.Run, p.reason(r)), false
 	case !s.REST.Reachable || !s.REST.JobsListed || int(s.REST.TaskManagers) < want:
@@ -193,8 +197,7 @@ func (p *pass) check(r *RunRecord) Plan {
 		}
 	}
 	if r.LastErr != "" && r.Attempts >= maxAttempts {
-		p.failedStart()
-		return p.abandon(r, "its program could not be checked: "+r.LastErr)
+		return p.giveUp(r, "its program could not be checked: "+r.LastErr)
 	}
 	return p.act(Checking, p.state(r), Preflight{Run: r.Run, Program: flink.ProgramOf(r.Spec)},
 		"Checks the program of run %s, %s", r.Run, p.reason(r))
@@ -212,14 +215,9 @@ func (p *pass) denied(r *RunRecord) Plan {
 		return p.coldSwitch("there is no room for two runs")
 	}
 	if !d.Permanent() {
-		p.failedStart()
-		return p.abandon(r, d.Cause.String())
+		return p.giveUp(r, d.Cause.String())
 	}
-	v := failure.ClassifyCause(&d.Cause, failure.AtStart)
-	msg := d.Cause.String()
-	if v.Sentence != "" {
-		msg = v.Sentence + " (" + msg + ")"
-	}
+	msg := p.sentence(d.Cause, failure.AtStart)
 	p.refuse(string(d.Kind), "%s", msg)
 	if r != p.m.Current {
 		p.m.Next = nil
@@ -237,6 +235,16 @@ func (p *pass) preflightRefused(r *RunRecord, pending Plan) Plan {
 	return p.keep()
 }
 
+// giveUp counts a run that did not come up and abandons it. After some of them
+// the order is not tried again: what is the same each time does not pass by itself.
+func (p *pass) giveUp(r *RunRecord, why string) Plan {
+	p.failedStart()
+	if p.m.Failures >= maxStarts {
+		p.refuse("StartFailed", "%d starts failed: %s", p.m.Failures, why)
+	}
+	return p.abandon(r, why)
+}
+
 // abandon gives up a run that never got its job.
 func (p *pass) abandon(r *RunRecord, why string) Plan {
 	if r != p.m.Current {
@@ -244,13 +252,10 @@ func (p *pass) abandon(r *RunRecord, why string) Plan {
 		return p.wait(Switching, p.goingOn(), quick, "Gave up run %s: %s", r.Run, why)
 	}
 	p.end(r, EndAbandoned, &flink.Cause{Message: why})
-	if !p.look(r).Alive() {
-		r.End.Gone = true
+	if r.End.Gone = !p.look(r).Alive(); r.End.Gone {
+		return p.wait(Ended, p.endState(), quick, "Gave up run %s: %s", r.Run, why)
 	}
-	if r.End.Gone {
-		return p.wait(Ended, p.state(r), quick, "Gave up run %s: %s", r.Run, why)
-	}
-	return p.act(Ended, p.state(r), EndRun{Run: r.Run}, "Gave up run %s: %s", r.Run, why)
+	return p.act(Ended, p.endState(), EndRun{Run: r.Run}, "Gave up run %s: %s", r.Run, why)
 }
 
 // submit hands in the job of the current run. The phase is on record before the act.
@@ -270,16 +275,16 @@ func (p *pass) prove() Plan {
 	j := s.REST.Job
 	switch {
 	case len(s.REST.OtherJobs) > 0:
-		p.refuse("SeveralJobs", "the program starts more than one job; one execute() per program is supported")
-		p.end(c, EndAbandoned, &flink.Cause{Message: "its program starts more than one job"})
-		return p.impossible()
-	case c.Denied != nil && c.Denied.Kind == flink.RefusedProgram && s.REST.JobsListed:
-		// Also with the job there: of a program with two execute() calls the first has been started.
-		p.end(c, EndAbandoned, &c.Denied.Cause)
+		return p.severalJobs(c)
+	case j != nil && c.Denied != nil && halfProgram(*c.Denied):
+		// Of a program with two execute() calls the first has been started.
+		p.end(c, EndCanceled, &c.Denied.Cause)
 		p.refuse(string(c.Denied.Kind), "%s", p.sentence(c.Denied.Cause, failure.AtStart))
 		return p.impossible()
 	case j == nil:
 		return p.missingYet(c, s)
+	case j.Restored == nil && j.AllRunning() && c.Intended != "" && p.now.Sub(c.RunningAt) < proofLimit:
+		return p.wait(Starting, p.state(c), quick, "Run %s runs; waits for Flink to say where it came from, %s", c.Run, p.reason(c))
 	case j.Restored != nil || j.AllRunning():
 		if why, ok := restoredFits(c, *j); !ok {
 			return p.restoredWrong(c, why)
@@ -294,17 +299,55 @@ func (p *pass) prove() Plan {
 	if !j.AllRunning() {
 		return p.deploying(c, s)
 	}
-	c.Phase, c.PhaseSince, c.Attempts, c.LastErr, c.NotRunning = PhaseProven, p.now, 0, "", time.Time{}
-	c.StopTrigger, c.StopSince = "", time.Time{}
-	p.m.Previous = nil // the old run goes, now that the new one is proven
+	p.proven(c)
 	return p.keep()
+}
+
+// proven records that the current run works and came from where it should. The
+// old run goes now, and what the job starts from next is this run's or what it came from.
+func (p *pass) proven(c *RunRecord) {
+	c.Phase, c.PhaseSince, c.Attempts, c.LastErr, c.Denied, c.NotRunning = PhaseProven, p.now, 0, "", nil, time.Time{}
+	p.m.Previous = nil
+	switch {
+	case p.m.Snapshot.Run == c.Run && !p.m.Snapshot.IsZero():
+	case c.Intended == "":
+		p.m.Snapshot = flink.Snapshot{}
+	case p.m.Snapshot.Path != c.Intended:
+		kind := flink.KindSavepoint
+		id, ok := flink.CheckpointID(c.Intended)
+		if ok {
+			kind = flink.KindCheckpoint
+		}
+		p.m.Snapshot, p.m.HadSnapshot = flink.Snapshot{Path: c.Intended, Kind: kind, ID: id}, true
+	}
+}
+
+// severalJobs stops a run whose program started more than one job. What its own job completed is kept.
+func (p *pass) severalJobs(c *RunRecord) Plan {
+	p.refuse("SeveralJobs", "the program starts more than one job; one execute() per program is supported")
+	p.end(c, EndCanceled, &flink.Cause{Message: "its program starts more than one job"})
+	return p.impossible()
+}
+
+// halfProgram reports whether a refused hand-in may have started a part of the
+// program. Any other refusal counts for nothing once the job is there.
+func halfProgram(d flink.Refusal) bool {
+	switch failure.ClassifyCause(&d.Cause, failure.AtStart).ID {
+	case "many-executes", "needs-result":
+		return d.Kind == flink.RefusedProgram
+	}
+	return false
 }
 
 // interrupted handles a wish that came while the run was still starting: what
 // is not running yet cannot be saved, so it is ended and its directory read.
 func (p *pass) interrupted(c *RunRecord) (Plan, bool) {
-	j := p.look(c).REST.Job
-	if j == nil || j.AllRunning() || !p.suspend() && !p.outdated(c) || p.now.Sub(c.PhaseSince) < stuckLimit {
+	s := p.look(c)
+	j := s.REST.Job
+	switch {
+	case !c.CancelSince.IsZero():
+		return p.canceling(c, s), true
+	case j.AllRunning() || !p.suspend() && !p.outdated(c) || p.now.Sub(c.PhaseSince) < stuckLimit:
 		return Plan{}, false
 	}
 	return p.cancel(c, "Ends run %s before it came up: something else is wanted now", c.Run), true
@@ -313,20 +356,18 @@ func (p *pass) interrupted(c *RunRecord) (Plan, bool) {
 func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
 	switch {
 	case c.Denied != nil && s.REST.JobsListed:
-		p.end(c, EndAbandoned, &c.Denied.Cause)
-		d := *c.Denied
-		if d.Permanent() {
+		if d := *c.Denied; d.Permanent() {
+			p.end(c, EndAbandoned, &d.Cause)
 			p.refuse(string(d.Kind), "%s", p.sentence(d.Cause, failure.AtStart))
 			return p.impossible()
 		}
-		p.failedStart()
-		return p.ended()
+		return p.giveUp(c, c.Denied.Cause.String())
 	case !s.REST.JobsListed:
 		return p.wait(Starting, p.state(c), quick, "Waits for run %s's JobManager to answer", c.Run)
+	case p.suspend() || p.outdated(c):
+		return p.abandon(c, "something else is wanted now, and its job was not there yet")
 	case c.Attempts > maxAttempts:
-		p.end(c, EndAbandoned, &flink.Cause{Message: "its JobManager does not take the job: " + c.LastErr})
-		p.failedStart()
-		return p.ended()
+		return p.giveUp(c, "its JobManager does not take the job: "+or(c.LastErr, "it does not appear"))
 	case c.Attempts > 0 && p.now.Sub(c.PhaseSince) < time.Duration(c.Attempts)*time.Second:
 		return p.wait(Starting, p.state(c), quick, "Waits for run %s's job to appear", c.Run)
 	}
@@ -334,8 +375,8 @@ func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
 }
 
 func (p *pass) deploying(c *RunRecord, s flink.RunObserved) Plan {
-	if s.TaskManagersAlive() < int(c.Spec.TaskManagers()) {
-		return p.replaceTaskManager(c, s)
+	if pl, _, missing := p.replaceTaskManager(c, s); missing {
+		return pl
 	}
 	j := s.REST.Job
 	msg := fmt.Sprintf("Run %s is %s, %d of %d tasks running, %s", c.Run, j.State, j.TasksRunning, j.TasksTotal, p.reason(c))

@@ -26,11 +26,14 @@ func (p *pass) stop(sit Situation, st flink.JobState, why string) Plan {
 	case p.now.Before(p.m.Savepoint.RetryAt):
 		return p.savepointFailed(st)
 	}
-	attempt := p.m.Savepoint.Attempt
-	c.StopTrigger = c.Run.TriggerID("stop", attempt)
-	c.StopDir = fmt.Sprintf("%s/t%d-r%d-%d", config.Dirs(c.Spec.StateStorage.Root, p.order.Tenant, c.Run).Savepoints, c.Run.Term, c.Run.Run, attempt)
-	c.StopSince = p.now
+	c.StopTrigger, c.StopDir, c.StopSince = c.Run.TriggerID("stop", c.Stops), p.stopDir(c), p.now
+	c.Stops++
 	return p.act(TakingSavepoint, st, p.stopAction(c), "Stops run %s with a savepoint, %s", c.Run, why)
+}
+
+// stopDir is the directory of a run's next stop alone.
+func (p *pass) stopDir(c *RunRecord) string {
+	return fmt.Sprintf("%s/t%d-r%d-%d", config.Dirs(c.Spec.StateStorage.Root, p.order.Tenant, c.Run).Savepoints, c.Run.Term, c.Run.Run, c.Stops)
 }
 
 // saves reports whether stopping the current run keeps its state in a savepoint.
@@ -52,6 +55,10 @@ func (p *pass) stopping(c *RunRecord, s flink.RunObserved) Plan {
 		return p.act(TakingSavepoint, st, p.stopAction(c), "Asks again for run %s's stop with a savepoint: its JobManager does not know of it", c.Run)
 	}
 	took := p.now.Sub(c.StopSince)
+	if took > stopLimit {
+		return p.say(TakingSavepoint, st, fmt.Sprintf("Run %s is being stopped with a savepoint since %s, and neither comes to an end", c.Run, age(took)),
+			said{stalled: "SavepointSlow", requeue: slow})
+	}
 	return p.wait(TakingSavepoint, st, quick, "Run %s is being stopped with a savepoint since %s", c.Run, age(took))
 }
 
@@ -71,7 +78,7 @@ func (p *pass) savepointFailed(st flink.JobState) Plan {
 		st = p.goingOn()
 	}
 	return p.say(SavepointFailed, st, fmt.Sprintf("Run %s goes on, since its savepoint failed %d times (%s); next try at %s",
-		p.m.Current.Run, sp.Attempt, sp.LastErr, sp.RetryAt.UTC().Format("15:04:05Z")),
+		p.m.Current.Run, sp.Attempt, sp.LastErr, clock(sp.RetryAt)),
 		said{stalled: "SavepointFailed", requeue: sp.RetryAt.Sub(p.now)})
 }
 
