@@ -8,6 +8,9 @@ type Launch struct {
 	Tenant string
 	Name   string // of the job, for people who look at processes and objects
 	Spec   Spec
+	// Generation and Restart of the order it stands for: what an agent that lost its records adopts the run by.
+	Generation int32
+	Restart    int32
 }
 
 // Program is what a JobManager is asked to check or to start.

@@ -46,6 +46,7 @@ func (r Room) Free() int64 {
 // RunObserved is what was seen of one run.
 type RunObserved struct {
 	Run          Run
+	Launch       *Launch // as recorded beside its processes; nil when that cannot be read
 	JobManager   Process
 	TaskManagers []Process // living and dead process starts of this run, newest last; bounded
 	Memory       int64     // declared bytes held by this run's existing processes

@@ -163,3 +163,13 @@ func OrderFor(j Job, a Assignment) Order {
 		Deleted: j.Deleting, Policy: j.Policy,
 	}
 }
+
+// SpecEqual reports whether two specs ask for the same. An empty list or map
+// equals a missing one.
+func SpecEqual(a, b Spec) bool {
+	return a.Cluster == b.Cluster && a.State == b.State && a.FlinkVersion == b.FlinkVersion && a.Image == b.Image &&
+		a.Jar.URI == b.Jar.URI && a.Jar.EntryClass == b.Jar.EntryClass && slices.Equal(a.Jar.Args, b.Jar.Args) &&
+		a.Parallelism == b.Parallelism && a.UpgradeMode == b.UpgradeMode && a.Switch == b.Switch &&
+		a.StateStorage == b.StateStorage && a.Checkpointing == b.Checkpointing && a.JobManager == b.JobManager &&
+		a.TaskManager == b.TaskManager && a.StartFrom == b.StartFrom && maps.Equal(a.FlinkConfiguration, b.FlinkConfiguration)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,8 +90,8 @@ func (g *guide) change(ctx context.Context, j stage.Job) (stage.Job, error) {
 func (g *guide) killJobManager(ctx context.Context, j stage.Job) error {
 	g.say("The JobManager is killed with -9; the agent brings the job back from its newest checkpoint, with no hub")
 	killed := time.Now()
-	if n, err := stage.Kill(j.Metadata.UID, "jobmanager"); err != nil || n == 0 {
-		return fmt.Errorf("killed %d JobManagers: %w", n, err)
+	if n, err := stage.Kill(j.Metadata.UID, "jm"); err != nil || n == 0 {
+		return errors.Join(fmt.Errorf("killed %d JobManagers", n), err)
 	}
 	var f stage.FlinkJob
 	err := stage.Poll(ctx, 3*time.Minute, 100*time.Millisecond, func(ctx context.Context) (bool, error) {

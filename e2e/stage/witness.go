@@ -120,7 +120,7 @@ func getJSON(ctx context.Context, u string, v any) error {
 type Process struct {
 	PID  int
 	Run  string // name of the run: <uid>-t1-r4
-	Role string // jobmanager, or a TaskManager's
+	Role string // jm-1, tm-0-1, …: part and start
 	Java bool   // the JVM itself, not the wrapper around it
 }
 
@@ -163,6 +163,21 @@ func Kill(uid, role string) (int, error) {
 		n++
 	}
 	return n, nil
+}
+
+// Left lists the processes whose command line names a path: what a world that is down must not have.
+func Left(path string) []int {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	var left []int
+	for _, d := range dirs {
+		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err == nil && strings.Contains(string(cmd), path) {
+			if pid, err := strconv.Atoi(filepath.Base(d)); err == nil && pid != os.Getpid() {
+				left = append(left, pid)
+			}
+		}
+	}
+	return left
 }
 
 // Born is when a directory was made, by the kernel's file times.

@@ -138,7 +138,7 @@ func (t *teller) deleted(ctx context.Context) error {
 		return err
 	}
 	left := len(stage.Processes(own.UID + "-"))
-	found, err := filepath.Glob(filepath.Join(t.w.Dir, "agents", "dev-1", "state", "default", own.UID, "savepoints",
+	found, err := filepath.Glob(filepath.Join(t.w.Dir, "state", "default", own.UID, "savepoints",
 		fmt.Sprintf("t1-r%d-*", own.Status.Run), "savepoint-*", "_metadata"))
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,8 +81,8 @@ func (t *teller) killJobManager(ctx context.Context) (back time.Duration, err er
 		return 0, err
 	}
 	killed := time.Now()
-	if n, err := stage.Kill(t.job.Metadata.UID, "jobmanager"); err != nil || n != 1 {
-		return 0, fmt.Errorf("killed %d JobManagers: %w", n, err)
+	if n, err := stage.Kill(t.job.Metadata.UID, "jm"); err != nil || n != 1 {
+		return 0, errors.Join(fmt.Errorf("killed %d JobManagers, not one", n), err)
 	}
 	return t.backFrom(ctx, old, killed)
 }
@@ -169,7 +170,7 @@ func (t *teller) agentDown(ctx context.Context) error {
 	if err := t.checkpointed(ctx, own.Status.Links.FlinkUI); err != nil {
 		return err
 	}
-	if _, err := t.w.Dev(ctx, "up", "--no-restart", "dev-1"); err != nil {
+	if _, err := t.w.Dev(ctx, "up", "--no-restart", "agent-dev-1"); err != nil {
 		return err
 	}
 	pid, ok := stage.Daemon("waterwheel-agent", filepath.Join("agents", "dev-1"))

@@ -128,8 +128,11 @@ func begin(ctx context.Context, o options) (*teller, func(error) error, error) {
 		defer cancel()
 		stage.Keep(t.w.Dir, art)
 		_, err := t.w.Dev(end, "down", "--purge")
-		left := len(stage.Processes(""))
-		stage.Line(os.Stdout, "down", "processes", left)
+		left := stage.Left(t.w.Dir)
+		stage.Line(os.Stdout, "down", "processes", len(left))
+		if len(left) > 0 {
+			err = errors.Join(err, fmt.Errorf("processes %v are left", left))
+		}
 		return errors.Join(err, log.Close(), os.RemoveAll(dir))
 	}
 	if err := stage.Build(ctx, t.w.Bin); err != nil {
