@@ -17,65 +17,57 @@ const (
 	prog = "Caused by: org.apache.flink.client.program.ProgramInvocationException: "
 )
 
-func serverSide(stack string) string {
-	return errorsBody("Internal server error.", "<Exception on server side:\n"+stack+"\nEnd of exception on server side>")
-}
-
-// The texts are those seen at real JobManagers for each mistake of a program.
+// refusals are the answers of real JobManagers to each mistake of a program, and what the refusal must say.
 var refusals = []struct {
-	name string
-	body string
-	kind flink.RefusalKind
-	in   string // must stand in the cause
+	recording string
+	kind      flink.RefusalKind
+	class, in string
 }{
-	{
-		"wrong class", serverSide("org.apache.flink.client.program.ProgramInvocationException: The program's entry point class 'com.example.Missing' was not found in the jar file.\n" +
-			"\tat a.B.c(D.java:1)\nCaused by: java.lang.ClassNotFoundException: com.example.Missing\n\t... 9 more\n"),
-		flink.RefusedProgram, "com.example.Missing",
-	},
-	{
-		"main() throws", serverSide("java.util.concurrent.CompletionException: org.apache.flink.util.FlinkRuntimeException: Could not execute application.\n\tat a.B.c(D.java:1)\n" +
-			prog + "The main method caused an error: bad argument in main\n\tat a.B.c(D.java:1)\nCaused by: java.lang.IllegalArgumentException: bad argument in main\n\t... 3 more\n"),
-		flink.RefusedProgram, "bad argument in main",
-	},
-	{
-		"no execute()", errorsBody(rest + prog + "The program plan could not be fetched - the program aborted pre-maturely.\n\t... 3 more\n"),
-		flink.RefusedProgram, "aborted pre-maturely",
-	},
-	{
-		"more than one execute()", errorsBody(rest + prog + "The main method caused an error: Cannot have more than 1 streaming jobs in a single environment.\n\tat a.B.c(D.java:1)\n" +
-			"Caused by: org.apache.flink.util.FlinkRuntimeException: Cannot have more than 1 streaming jobs in a single environment.\n\t... 3 more\n"),
-		flink.RefusedProgram, "more than 1 streaming jobs",
-	},
-	{
-		"it needs its result", errorsBody(rest + prog + "The main method caused an error: Job was submitted in detached mode. Results of job execution, such as accumulators, runtime, etc. are not available.\n" +
-			"\tat a.B.c(D.java:1)\nCaused by: org.apache.flink.api.common.InvalidProgramException: Job was submitted in detached mode. Results of job execution are not available.\n\t... 3 more\n"),
-		flink.RefusedProgram, "detached mode",
-	},
-	{
-		"no jar", serverSide("java.util.concurrent.CompletionException: org.apache.flink.runtime.rest.handler.RestHandlerException: Jar file /flink/up/flink-web-upload/job.jar does not exist\n\tat a.B.c(D.java:1)\n"),
-		flink.RefusedJar, "does not exist",
-	},
+	{"jars-plan-wrong-class", flink.RefusedProgram, "java.lang.ClassNotFoundException", "com.example.Missing"},
+	{"jars-plan-fail-main", flink.RefusedProgram, "java.lang.IllegalStateException", "main fails as it was told to"},
+	{"jars-plan-no-job", flink.RefusedProgram, "org.apache.flink.client.program.ProgramInvocationException", "doesn't call `env.execute()`"},
+	{"jars-plan-missing-jar", flink.RefusedJar, "", "/flink/upload/flink-web-upload/nojar.jar does not exist"},
+	{"jars-run-wrong-class", flink.RefusedProgram, "java.lang.ClassNotFoundException", "com.example.Missing"},
+	{"jars-run-fail-main", flink.RefusedProgram, "java.lang.IllegalStateException", "main fails as it was told to"},
+	{"jars-run-no-job", flink.RefusedProgram, "", "No jobs included in application"},
+	{"jars-run-missing-jar", flink.RefusedJar, "", "/flink/upload/flink-web-upload/nojar.jar does not exist"},
+	{"jars-run-two-jobs", flink.RefusedProgram, "org.apache.flink.util.FlinkRuntimeException", "Cannot have more than"},
 }
 
 func TestADefiniteNoIsARefusalWithItsInnermostCause(t *testing.T) { // §12 preflight and run
-	for _, tt := range refusals {
-		for key, call := range map[string]func(*world) error{
-			plan: func(w *world) error { return client().Plan(t.Context(), w.URL, flink.Program{EntryClass: "X"}) },
-			run:  func(w *world) error { return client().Submit(t.Context(), w.URL, flink.Submission{JobID: job1}) },
-		} {
-			for _, code := range []int{400, 500} {
-				w := newWorld(t, "2.3.0").says(key, code, tt.body)
-				err := call(w)
-				r, ok := errors.AsType[*flink.Refusal](err)
-				if !ok || r.Kind != tt.kind || !strings.Contains(r.Cause.String(), tt.in) || strings.Contains(r.Cause.Message, "\n") {
-					t.Errorf("%s, %s %d: got %v", tt.name, key, code, err)
-				}
-				if ok && !r.Permanent() {
-					t.Errorf("%s: not permanent", tt.name)
-				}
+	for _, version := range versions {
+		for _, tt := range refusals {
+			w := newWorld(t, version)
+			var err error
+			if strings.HasPrefix(tt.recording, "jars-plan") {
+				w.recorded(tt.recording, plan)
+				err = client().Plan(t.Context(), w.URL, flink.Program{EntryClass: "X"})
+			} else {
+				w.recorded(tt.recording, run)
+				err = client().Submit(t.Context(), w.URL, flink.Submission{JobID: job1})
+			}
+			r, ok := errors.AsType[*flink.Refusal](err)
+			if !ok {
+				t.Errorf("%s %s: got %v", version, tt.recording, err)
+				continue
+			}
+			if r.Kind != tt.kind || !r.Permanent() || !strings.Contains(r.Cause.Message, tt.in) || tt.class != "" && r.Cause.Class != tt.class {
+				t.Errorf("%s %s: got %s %+v", version, tt.recording, r.Kind, r.Cause)
+			}
+			if strings.Contains(r.Cause.Message, "\n") || strings.Contains(r.Cause.Message, "System.out") {
+				t.Errorf("%s %s: the cause is more than one line: %q", version, tt.recording, r.Cause.Message)
 			}
 		}
+	}
+}
+
+func TestAProgramThatNeedsItsResultIsRefused(t *testing.T) {
+	const text = "Job was submitted in detached mode. Results of job execution, such as accumulators, runtime, etc. are not available."
+	w := newWorld(t, "2.3.0").says(run, 400, errorsBody(rest+prog+"The main method caused an error: "+text+
+		"\n\tat a.B.c(D.java:1)\nCaused by: org.apache.flink.api.common.InvalidProgramException: "+text+"\n\t... 3 more\n"))
+	err := client().Submit(t.Context(), w.URL, flink.Submission{JobID: job1})
+	if r, ok := errors.AsType[*flink.Refusal](err); !ok || r.Kind != flink.RefusedProgram {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -104,7 +96,7 @@ func TestWhatMayPassIsNoRefusal(t *testing.T) {
 }
 
 func TestPlanAsksWithTheProgramAndStartsNothing(t *testing.T) {
-	w := newWorld(t, "2.3.0").says(plan, 200, `{"plan":{"nodes":[]}}`)
+	w := newWorld(t, "2.3.0").recorded("jars-plan", plan)
 	p := flink.Program{EntryClass: "com.example.Main", Args: []string{"--rate", "10 0"}, Parallelism: 3}
 	if err := client().Plan(t.Context(), w.URL, p); err != nil {
 		t.Fatal(err)
@@ -131,13 +123,10 @@ func TestSubmitHandsInOurIDAndTheExplicitPath(t *testing.T) {
 }
 
 func TestSubmitOfAKnownIDSaysLookAgain(t *testing.T) { // §12: the same id again is 400 and nothing happens
-	for _, class := range []string{
-		"org.apache.flink.runtime.client.DuplicateJobSubmissionException: Job has already been submitted.",
-		"org.apache.flink.runtime.client.DuplicateApplicationSubmissionException: Application has already been submitted.",
-	} {
-		w := newWorld(t, "2.3.0").says(run, 400, errorsBody(rest+prog+"The main method caused an error: Failed to execute job 'x'.\nCaused by: "+class))
+	for _, version := range versions {
+		w := newWorld(t, version).recorded("jars-run-known-id", run)
 		if err := client().Submit(t.Context(), w.URL, flink.Submission{JobID: job1}); err != nil {
-			t.Errorf("%s: %v", class, err)
+			t.Errorf("%s: %v", version, err)
 		}
 	}
 	w := newWorld(t, "2.3.0").says(run, 400, errorsBody("something else"))

@@ -82,7 +82,8 @@ func blocks(text string) []string {
 		case caused:
 			flush()
 			inHead, head = true, append(head, rest)
-		case frame.MatchString(line), strings.HasPrefix(line, "\tSuppressed: "), strings.HasPrefix(line, "\t["):
+		case frame.MatchString(line), strings.HasPrefix(line, "\tSuppressed: "), strings.HasPrefix(line, "\t["),
+			strings.HasPrefix(line, "Classpath: ["): // behind it stands what main() printed, which is nobody's business
 			inHead = false
 		case inHead:
 			head = append(head, line)

@@ -185,6 +185,11 @@ func TestParse(t *testing.T) {
 			[]failure.Link{{Class: "a.B", Message: "x"}, {Class: "c.D", Message: "y"}},
 		},
 		{
+			"what main() printed is not told",
+			"a.B: no execute\n\nClasspath: [file:/x.jar]\n\nSystem.out: password=1\n\nSystem.err: (none)",
+			[]failure.Link{{Class: "a.B", Message: "no execute"}},
+		},
+		{
 			"the server's brackets are not part of it",
 			"<Exception on server side:\na.B: x\n\tat p.Q.r(Q.java:1)\n\nEnd of exception on server side>",
 			[]failure.Link{{Class: "a.B", Message: "x"}},
