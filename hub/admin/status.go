@@ -67,7 +67,7 @@ func (s *service) showAt(view *store.View, job store.Job) *flinkv1.Job {
 	if fresh != Live {
 		doubt(p, fresh)
 	}
-	if order, ok := view.Order(a.ClusterUID, job.UID); ok && said && row.Nack != nil && row.Nack.Version == order.Version {
+	if said && row.Nack != nil {
 		p.SetNack(nackToProto(row.Nack))
 	}
 
