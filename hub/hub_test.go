@@ -1,0 +1,257 @@
+package hub_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/hub"
+	"github.com/waterwheel-io/waterwheel/internal/identity"
+	"github.com/waterwheel-io/waterwheel/internal/identity/identitytest"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
+)
+
+// place is a hub's directory, made by Init, with its ports on free ones of loopback.
+type place struct {
+	t     *testing.T
+	cfg   hub.Config
+	admin string // directory of the admin's files
+
+	mu    sync.Mutex // guards addrs
+	addrs map[string]string
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	p := &place{t: t, cfg: hub.DefaultConfig(), addrs: map[string]string{}}
+	p.cfg.Dir, p.cfg.TrustDomain = filepath.Join(t.TempDir(), "hub"), "td"
+	p.cfg.Agents.Listen, p.cfg.Admin.Listen, p.cfg.Metrics.Listen = "127.0.0.1:1", "127.0.0.1:2", ""
+	var err error
+	if _, p.admin, err = hub.Init(t.Context(), p.cfg, "jo", quiet()); err != nil {
+		t.Fatal(err)
+	}
+
+	return p
+}
+
+func (p *place) open() (*hub.Hub, error) {
+	return hub.New(p.t.Context(), p.cfg, hub.Deps{
+		Logger: quiet(), Registry: telemetry.NewRegistry("test"),
+		Listen: func(network, addr string) (net.Listener, error) {
+			lis, err := new(net.ListenConfig).Listen(p.t.Context(), network, "127.0.0.1:0")
+			if err == nil {
+				p.mu.Lock()
+				p.addrs[addr] = lis.Addr().String()
+				p.mu.Unlock()
+			}
+
+			return lis, err
+		},
+	})
+}
+
+// run serves until the returned func is called, which returns what Run did.
+func (p *place) run() (*hub.Hub, func() error) {
+	p.t.Helper()
+	h, err := p.open()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(p.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+
+	return h, func() error {
+		stop()
+
+		return <-ended
+	}
+}
+
+// call posts JSON to a port as an admin would, with the named root and certificate.
+func (p *place) call(port, method string, roots *x509.CertPool, cert *tls.Certificate) (string, error) {
+	p.t.Helper()
+	cfg := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if cert != nil {
+		cfg.Certificates = []tls.Certificate{*cert}
+	}
+	tr := &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true}
+	defer tr.CloseIdleConnections()
+	p.mu.Lock()
+	url := "https://" + p.addrs[port] + method
+	p.mu.Unlock()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, url, strings.NewReader("{}"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	text, err := io.ReadAll(resp.Body)
+
+	return string(text), err
+}
+
+func (p *place) adminCert() (*x509.CertPool, *tls.Certificate) {
+	p.t.Helper()
+	cert, err := tls.LoadX509KeyPair(filepath.Join(p.admin, "cert.pem"), filepath.Join(p.admin, "key.pem"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(p.admin, "ca.pem"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	roots, err := identity.DecodeCertificates(text)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+
+	return identity.Pool(roots...), &cert
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+const (
+	agentsPort, adminPort = "127.0.0.1:1", "127.0.0.1:2"
+	listTenants           = "/waterwheel.admin.v1.TenantService/ListTenants"
+	enrolMethod           = "/waterwheel.agent.v1.EnrolService/Enrol"
+)
+
+func TestNewHubServesItsAdminOverTLSThatCurlCanCheck(t *testing.T) {
+	p := newPlace(t)
+	_, stop := p.run()
+	roots, cert := p.adminCert()
+	if got, err := p.call(adminPort, listTenants, roots, cert); err != nil || got != `{"items":[{"name":"default"}]}` {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("asked to stop, it ended with %v", err)
+	}
+	// What was there is there in its next life.
+	_, stop = p.run()
+	if got, err := p.call(adminPort, listTenants, roots, cert); err != nil || !strings.Contains(got, "default") {
+		t.Errorf("in its next life: %q, %v", got, err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("asked to stop, it ended with %v", err)
+	}
+}
+
+func TestPortsAreForTheirRolesOnly(t *testing.T) {
+	p := newPlace(t)
+	_, stop := p.run()
+	roots, cert := p.adminCert()
+	stranger := identitytest.New(t, "td").Admin("jo", time.Hour)
+	for name, c := range map[string]struct {
+		port, method string
+		cert         *tls.Certificate
+	}{
+		"admins: no certificate":       {adminPort, listTenants, nil},
+		"admins: of another authority": {adminPort, listTenants, stranger},
+		"agents: an admin":             {agentsPort, enrolMethod, cert},
+		"agents: of another authority": {agentsPort, enrolMethod, stranger},
+	} {
+		if got, err := p.call(c.port, c.method, roots, c.cert); err == nil {
+			t.Errorf("%s: was let in and told %q", name, got)
+		}
+	}
+	// Without a certificate the agents' port lets a caller in as far as the table: it speaks gRPC only, so this is no 200.
+	if got, err := p.call(agentsPort, "/waterwheel.agent.v1.SyncService/Sync", roots, nil); err == nil && strings.Contains(got, "{") {
+		t.Errorf("anonymous on the agents' port: %q", got)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDirectoryBelongsToOneHubAtATime(t *testing.T) {
+	p := newPlace(t)
+	_, stop := p.run()
+	if second, err := p.open(); err == nil {
+		t.Error("a second hub opened the directory")
+		_ = second.Close()
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	h, err := p.open()
+	if err != nil {
+		t.Fatalf("after the first ended: %v", err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInitTakesAnEmptyDirectoryOnly(t *testing.T) {
+	p := newPlace(t)
+	if _, _, err := hub.Init(t.Context(), p.cfg, "jo", quiet()); err == nil {
+		t.Error("made a hub over a hub")
+	}
+	for _, private := range []string{"mac.key", "ca/root.key", "admin/jo/key.pem", "hub.yaml"} {
+		info, err := os.Stat(filepath.Join(p.cfg.Dir, private))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v, want 0600", private, info, err)
+		}
+	}
+	if got, err := hub.LoadConfig(filepath.Join(p.cfg.Dir, hub.ConfigFile)); err != nil || got.Admin != p.cfg.Admin {
+		t.Errorf("its configuration reads as %+v, %v", got, err)
+	}
+}
+
+func TestFurtherAdminIsMadeOnceAndForTheSameHub(t *testing.T) {
+	p := newPlace(t)
+	dir, err := hub.IssueAdmin(p.cfg, "sam")
+	if err != nil || filepath.Base(dir) != "sam" {
+		t.Fatalf("%s %v", dir, err)
+	}
+	if _, err := hub.IssueAdmin(p.cfg, "sam"); err == nil {
+		t.Error("the files of an admin were written over")
+	}
+	for _, name := range []string{"", "a/b", "../x"} {
+		if _, err := hub.IssueAdmin(p.cfg, name); !errors.Is(err, identity.ErrID) {
+			t.Errorf("%q: %v, want it refused as a name", name, err)
+		}
+	}
+	_, stop := p.run()
+	p.admin = dir
+	roots, cert := p.adminCert()
+	if got, err := p.call(adminPort, listTenants, roots, cert); err != nil || !strings.Contains(got, "default") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHubWithoutItsFilesOrOfAnotherTrustDomainIsRefused(t *testing.T) {
+	p := newPlace(t)
+	other := p.cfg
+	other.TrustDomain = "other"
+	empty := p.cfg
+	empty.Dir = t.TempDir()
+	for name, c := range map[string]struct {
+		cfg  hub.Config
+		want string
+	}{"domain": {other, "was made for td"}, "empty": {empty, "waterwheel-hub init"}} {
+		_, err := hub.New(t.Context(), c.cfg, hub.Deps{Logger: quiet(), Registry: telemetry.NewRegistry("test")})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want it to say %q", name, err, c.want)
+		}
+	}
+}
