@@ -184,7 +184,7 @@ func TestApplyNamesEveryFaultWithItsPlace(t *testing.T) {
 		return connect.NewError(connect.CodeInvalidArgument, "all of it").WithDetail(detail)
 	}}
 	got := f.do(t.Context(), goodManifest, "apply", "-f", "-")
-	want := "stdin:7:3: spec.parallelism: \"2000\": must be 1 to 1024\nstdin: spec.jar.uri: is required\n"
+	want := "stdin:7:3: spec.parallelism: \"2000\": must be 1 to 1024\nstdin:4:1: spec.jar.uri: is required\n"
 	if got.code != ExitUsage || got.err != want || got.out != "" {
 		t.Errorf("exit %d\n got %s\nwant %s", got.code, got.err, want)
 	}

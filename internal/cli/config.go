@@ -108,7 +108,7 @@ func setContextCmd() *cobra.Command {
 	var use bool
 	cmd := &cobra.Command{
 		Use: "set-context NAME", Short: "Add a context or change one; what no flag names stays", Args: args(1, 1),
-		Example: "  waterwheel config set-context prod --hub hub.example.org:7443 --identity ./admin/me --use",
+		Example: "  waterwheel config set-context prod --hub hub.example.org:7444 --identity ./admin/me --use",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := loadConfig()
 			if err != nil {

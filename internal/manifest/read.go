@@ -29,11 +29,13 @@ type Document[M proto.Message] struct {
 	at    map[string]position
 }
 
-// Where is the place of a field, such as spec.parallelism, as FILE:LINE:COL;
-// FILE alone when the document does not mention it.
+// Where is the place of a field, such as spec.parallelism, as FILE:LINE:COL. For
+// one that is not there it is that of what it belongs into, or FILE alone.
 func (d Document[M]) Where(field string) string {
-	if p, ok := d.at[field]; ok {
-		return fmt.Sprintf("%s:%d:%d", d.File, p.line, p.col)
+	for path := field; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+		if p, ok := d.at[path]; ok {
+			return fmt.Sprintf("%s:%d:%d", d.File, p.line, p.col)
+		}
 	}
 	return d.File
 }
