@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,8 +173,8 @@ func errorChain(raw []byte) []failure.Link {
 	if json.Unmarshal(raw, &body) != nil {
 		return nil
 	}
-	for i := len(body.Errors) - 1; i >= 0; i-- {
-		if chain := failure.Parse(body.Errors[i]); len(chain) > 0 {
+	for _, text := range slices.Backward(body.Errors) {
+		if chain := failure.Parse(text); len(chain) > 0 {
 			return chain
 		}
 	}

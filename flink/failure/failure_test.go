@@ -177,7 +177,8 @@ func TestParse(t *testing.T) {
 		},
 		{
 			"a message of several lines becomes one",
-			"a.B: first\nsecond\tline\n\tat p.Q.r(Q.java:1)\n", []failure.Link{{Class: "a.B", Message: "first second line"}},
+			"a.B: first\nsecond\tline\n\tat p.Q.r(Q.java:1)\n",
+			[]failure.Link{{Class: "a.B", Message: "first second line"}},
 		},
 		{
 			"what is suppressed is no cause",

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
@@ -83,8 +84,8 @@ func resolve(dir string) (string, error) {
 	}
 	rest := ""
 	for p := abs; ; p = filepath.Dir(p) {
-		if real, err := filepath.EvalSymlinks(p); err == nil {
-			return filepath.Join(real, rest), nil
+		if name, err := filepath.EvalSymlinks(p); err == nil {
+			return filepath.Join(name, rest), nil
 		}
 		if p == filepath.Dir(p) {
 			return abs, nil
@@ -101,8 +102,8 @@ func upCommand(open opener) *cobra.Command {
 		Use: "up", Short: "Bring up what is missing of the world", Args: cobra.NoArgs,
 		Example: "  waterwheel dev up\n  waterwheel dev up --clusters 3 --flink 2.3 --flink 1.20",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.clusters < 1 || o.clusters > 50 {
-				return fmt.Errorf("--clusters %d: name a number of 1 to 50", o.clusters)
+			if o.clusters < 0 || o.clusters > maxClusters {
+				return fmt.Errorf("--clusters %d: name a number of 1 to %d", o.clusters, maxClusters)
 			}
 			d, err := open(c)
 			if err != nil {
@@ -111,9 +112,9 @@ func upCommand(open opener) *cobra.Command {
 			return d.up(c.Context(), o)
 		},
 	}
-	c.Flags().IntVar(&o.clusters, "clusters", 2, "how many clusters there are at least, each with its agent")
+	c.Flags().IntVar(&o.clusters, "clusters", 0, "how many clusters there are at least, each with its agent (default as they are, at first 2)")
 	c.Flags().StringSliceVar(&o.flink, "flink", nil, "Flink `version` to fetch, may be given several times (default "+defaultFlink+" and what is cached)")
-	c.Flags().StringVar(&o.memory, "memory", "8Gi", "declared memory that the jobs of one cluster may take together")
+	c.Flags().StringVar(&o.memory, "memory", "", "declared memory that the jobs of one cluster may take together (default as it was, at first 8Gi)")
 	c.Flags().StringSliceVar(&o.noRestart, "no-restart", nil, "`name` of a process, hub or a cluster, that stays down once it ends")
 	c.Flags().BoolVar(&o.install, "install", false, "install a JDK when there is none (needs root and apt-get)")
 	return c
@@ -168,9 +169,9 @@ func cutCommand(open opener) *cobra.Command {
 	c := &cobra.Command{
 		Use: "cut CLUSTER", Short: "Cut an agent off the hub: its connections stall", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			state := RelayCut
+			state := relay.Cut
 			if reset {
-				state = RelayReset
+				state = relay.Reset
 			}
 			return setRelay(c, open, args[0], state)
 		},
@@ -182,11 +183,11 @@ func cutCommand(open opener) *cobra.Command {
 func healCommand(open opener) *cobra.Command {
 	return &cobra.Command{
 		Use: "heal CLUSTER", Short: "Let bytes flow again", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return setRelay(c, open, args[0], RelayOpen) },
+		RunE: func(c *cobra.Command, args []string) error { return setRelay(c, open, args[0], relay.Open) },
 	}
 }
 
-func setRelay(c *cobra.Command, open opener, name string, state RelayState) error {
+func setRelay(c *cobra.Command, open opener, name string, state relay.State) error {
 	d, err := open(c)
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 )
 
 // socketName is the supervisor's socket in the directory of the world.
@@ -34,10 +36,10 @@ type supervision struct {
 }
 
 type relayStatus struct {
-	Cluster     string     `json:"cluster"`
-	Address     string     `json:"address"`
-	State       RelayState `json:"state"`
-	Connections int        `json:"connections"`
+	Cluster     string      `json:"cluster"`
+	Address     string      `json:"address"`
+	State       relay.State `json:"state"`
+	Connections int         `json:"connections"`
 }
 
 func (s supervision) process(name string) ProcessStatus {
@@ -61,8 +63,8 @@ func (s supervision) relay(cluster string) relayStatus {
 // Requests on the socket.
 type (
 	relayRequest struct {
-		Cluster string     `json:"cluster"`
-		State   RelayState `json:"state"`
+		Cluster string      `json:"cluster"`
+		State   relay.State `json:"state"`
 	}
 	restartRequest struct {
 		Name    string `json:"name"`

@@ -77,7 +77,7 @@ type ground struct {
 }
 
 // writeAgent writes what an agent starts from. Its configuration comes last: once it is there, the agent is kept up.
-func (l layout) writeAgent(w world, c cluster, inv invitation, g ground, memory string) error {
+func (l layout) writeAgent(c cluster, inv invitation, g ground, memory string) error {
 	if err := errors.Join(os.MkdirAll(l.agent(c.Name), 0o700), os.MkdirAll(l.usrlib(), 0o755), os.MkdirAll(l.state(), 0o755)); err != nil {
 		return err
 	}

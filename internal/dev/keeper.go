@@ -77,7 +77,7 @@ func (k *keeper) run(ctx context.Context) {
 	for starts := 0; ctx.Err() == nil; starts++ {
 		began := time.Now()
 		c, err := k.start()
-		exit := ""
+		var exit string
 		if err != nil {
 			exit = "not started: " + err.Error()
 			k.log.ErrorContext(ctx, "process not started", "process", k.name, "err", err)

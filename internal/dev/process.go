@@ -107,7 +107,7 @@ func (f found) alive(dir string) bool {
 func (f found) signal(dir string, sig syscall.Signal) error {
 	p, err := os.FindProcess(f.pid) // holds a handle: from here on the pid cannot change hands
 	if err != nil {
-		return nil //nolint:nilerr // it has ended
+		return nil // it has ended
 	}
 	defer func() { _ = p.Release() }() // frees a handle, cannot matter
 	if !f.alive(dir) {

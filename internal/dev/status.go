@@ -177,16 +177,16 @@ func (s worldStatus) print(out io.Writer, now time.Time) error {
 
 func (s worldStatus) printJobs(out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	any := false
+	headed := false
 	for _, c := range s.Clusters {
 		if c.View == nil {
 			continue
 		}
 		for _, j := range c.View.Jobs {
-			if !any {
+			if !headed {
 				fmt.Fprintln(out)
 				fmt.Fprintln(t, "JOB\tCLUSTER\tSTATE\tRUN\tFLINK\tTASKS\tMESSAGE")
-				any = true
+				headed = true
 			}
 			st := j.Status
 			fmt.Fprintf(t, "%s/%s\t%s\t%s\t%d\t%s\t%d/%d\t%s\n", j.Tenant, j.Name, c.Name, dash(st.State), st.Run, dash(st.Flink.State), st.Flink.TasksRunning, st.Flink.TasksTotal, clip(st.Message))

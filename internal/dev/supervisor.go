@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 )
 
 // dialTimeout bounds how long a connection waits for the hub.
@@ -30,7 +32,7 @@ type supervisor struct {
 	wg      sync.WaitGroup
 	keepers map[string]*keeper
 	order   []string // of keepers, as started
-	relays  map[string]*Relay
+	relays  map[string]*relay.Relay
 	states  relays
 }
 
@@ -56,7 +58,7 @@ func supervise(ctx context.Context, at layout, bin binaries, log *slog.Logger) e
 	defer cancel(nil)
 	s := &supervisor{
 		at: at, bin: bin, log: log, since: time.Now(), leave: func() { cancel(errLeft) },
-		ctx: ctx, keepers: map[string]*keeper{}, relays: map[string]*Relay{}, states: w.Relays,
+		ctx: ctx, keepers: map[string]*keeper{}, relays: map[string]*relay.Relay{}, states: w.Relays,
 	}
 	defer s.wg.Wait()
 	defer cancel(nil)
@@ -128,10 +130,10 @@ func (s *supervisor) relay(w world, c cluster) error {
 	}
 	state := s.states[c.Name]
 	if state == "" {
-		state = RelayOpen
+		state = relay.Open
 	}
 	far := net.Dialer{Timeout: dialTimeout}
-	r := NewRelay(lis, func(ctx context.Context) (net.Conn, error) { return far.DialContext(ctx, "tcp", address(w.Hub.Agents)) }, state)
+	r := relay.New(lis, func(ctx context.Context) (net.Conn, error) { return far.DialContext(ctx, "tcp", address(w.Hub.Agents)) }, state)
 	s.relays[c.Name] = r
 	s.wg.Go(func() {
 		if err := r.Run(s.ctx); err != nil {
@@ -190,9 +192,9 @@ func (s *supervisor) setRelay(q relayRequest) error {
 		return fmt.Errorf("no cluster %q here: %s", q.Cluster, listOf(sortedKeys(s.relays)))
 	}
 	switch q.State {
-	case RelayOpen:
+	case relay.Open:
 		delete(s.states, q.Cluster)
-	case RelayCut, RelayReset:
+	case relay.Cut, relay.Reset:
 		s.states[q.Cluster] = q.State
 	default:
 		return fmt.Errorf("a relay is open, cut or reset, not %q", q.State)

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,11 +27,18 @@ const (
 // defaultFlink is what a world has without being asked; what the cache holds comes along.
 const defaultFlink = "2.3"
 
+// What a world gets at its first up unless it is told, and keeps.
+const (
+	firstClusters = 2
+	maxClusters   = 50
+	firstMemory   = "8Gi"
+)
+
 // upOptions is what `up` is asked for.
 type upOptions struct {
-	clusters  int
+	clusters  int // at least; 0: as many as there are
 	flink     []string
-	memory    string // declared memory that each agent may hand out
+	memory    string // declared memory that each agent may hand out; empty: as before
 	noRestart []string
 	install   bool // a JDK may be installed when there is none
 }
@@ -58,7 +66,7 @@ func (d dev) up(ctx context.Context, o upOptions) error {
 		return err
 	}
 	for _, c := range w.Clusters {
-		if err := d.invite(ctx, p, w, c, g, o.memory); err != nil {
+		if err := d.invite(ctx, p, w, c, g); err != nil {
 			return err
 		}
 	}
@@ -126,8 +134,14 @@ func (d dev) choose(o upOptions) (world, error) {
 	}
 	free, done := freePorts()
 	defer done()
+	if o.clusters == 0 && len(w.Clusters) == 0 {
+		o.clusters = firstClusters
+	}
 	if err := w.grow(o.clusters, free); err != nil {
 		return world{}, err
+	}
+	if w.Memory = cmp.Or(o.memory, w.Memory); w.Memory == "" {
+		w.Memory = firstMemory
 	}
 	w.NoRestart = o.noRestart
 	for i, name := range w.NoRestart {
@@ -240,12 +254,12 @@ func (d dev) hubClusters(ctx context.Context) (map[string]hubCluster, error) {
 }
 
 // invite has a cluster invited until it has joined, and its agent kept up.
-func (d dev) invite(ctx context.Context, p *progress, w world, c cluster, g ground, memory string) error {
+func (d dev) invite(ctx context.Context, p *progress, w world, c cluster, g ground) error {
 	known, err := d.hubClusters(ctx)
 	if err != nil {
 		return err
 	}
-	before, _ := os.ReadFile(d.at.agentConfig(c.Name)) //nolint:errcheck // what cannot be read has changed
+	before, _ := os.ReadFile(d.at.agentConfig(c.Name)) // what cannot be read has changed
 	var inv invitation
 	if known[c.Name].State != "joined" {
 		if err := p.step("invite "+c.Name, func(func(string)) error {
@@ -258,7 +272,7 @@ func (d dev) invite(ctx context.Context, p *progress, w world, c cluster, g grou
 			return err
 		}
 	}
-	if err := d.at.writeAgent(w, c, inv, g, memory); err != nil {
+	if err := d.at.writeAgent(c, inv, g, w.Memory); err != nil {
 		return err
 	}
 	after, err := os.ReadFile(d.at.agentConfig(c.Name))

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 )
 
 // loopback is where everything of a world listens.
@@ -27,6 +29,7 @@ const (
 type world struct {
 	Hub       hubPorts  `json:"hub"`
 	Clusters  []cluster `json:"clusters"`
+	Memory    string    `json:"memory"`              // declared memory that each agent may hand out
 	NoRestart []string  `json:"noRestart,omitempty"` // names of processes that stay down once they end
 	Relays    relays    `json:"-"`
 }
@@ -44,7 +47,7 @@ type cluster struct {
 }
 
 // relays is relays.json: the state of each relay that is not open, by cluster.
-type relays map[string]RelayState
+type relays map[string]relay.State
 
 func (w *world) cluster(name string) (cluster, bool) {
 	i := slices.IndexFunc(w.Clusters, func(c cluster) bool { return c.Name == name })

@@ -3,138 +3,17 @@ package dev
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 )
-
-// The test binary stands in for the three programs, under their names: what is
-// tested is the world around them. The supervisor is the real one.
-func TestMain(m *testing.M) {
-	switch filepath.Base(os.Args[0]) {
-	case "waterwheel-hub":
-		os.Exit(standInHub(os.Args[1:]))
-	case "waterwheel-agent":
-		os.Exit(standInAgent(os.Args[1:]))
-	case "waterwheel":
-		os.Exit(standInCLI(os.Args[1:]))
-	}
-	os.Exit(m.Run())
-}
-
-func after(args []string, flag string) string {
-	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
-		return args[i+1]
-	}
-	return ""
-}
-
-// standInHub is made by `init` and is ready as long as it runs.
-func standInHub(args []string) int {
-	if args[0] == "init" {
-		dir := after(args, "--dir")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return 1
-		}
-		if os.WriteFile(filepath.Join(dir, "hub.yaml"), []byte(after(args, "--metrics")), 0o600) != nil {
-			return 1
-		}
-		return 0
-	}
-	addr, err := os.ReadFile(after(args, "--config"))
-	if err != nil {
-		return 1
-	}
-	return serveUntilAsked(string(addr), "{}")
-}
-
-var listenLine = regexp.MustCompile(`(?m)^listen: (\S+)$`)
-
-// standInAgent joins when it has a token, and shows a view. Its `down` leaves a note.
-func standInAgent(args []string) int {
-	config := after(args, "--config")
-	dir := filepath.Dir(config)
-	if args[0] == "down" {
-		return boolCode(os.WriteFile(filepath.Join(dir, "runs-ended"), nil, 0o600))
-	}
-	text, err := os.ReadFile(config)
-	token, err2 := os.ReadFile(filepath.Join(dir, "token"))
-	if err != nil || err2 != nil || len(token) == 0 {
-		return 1
-	}
-	if err := os.WriteFile(filepath.Join(dir, "joined"), token, 0o600); err != nil {
-		return 1
-	}
-	view := `{"hub":{"state":"connected"},"memoryTotal":8589934592,"memoryUsed":1073741824,
-		"jobs":[{"tenant":"default","name":"clicks","status":{"state":"Running","run":4,"flink":{"state":"RUNNING","tasksRunning":3,"tasksTotal":3}}}]}`
-	return serveUntilAsked(listenLine.FindStringSubmatch(string(text))[1], view)
-}
-
-func serveUntilAsked(addr, view string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, view) })
-	srv := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: time.Second}
-	context.AfterFunc(ctx, func() { srv.Close() })
-	fmt.Println("serving", addr)
-	if err := srv.ListenAndServe(); ctx.Err() == nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-// standInCLI is the real `dev`, and a hub's word on clusters made of files.
-func standInCLI(args []string) int {
-	if args[0] == "dev" {
-		c := Command()
-		c.SetArgs(args[1:])
-		return boolCode(c.Execute())
-	}
-	dir := filepath.Dir(os.Getenv("WATERWHEEL_CONFIG"))
-	switch strings.Join(args[:2], " ") {
-	case "get clusters":
-		var list struct {
-			Items []hubCluster `json:"items"`
-		}
-		for _, path := range must(filepath.Glob(filepath.Join(dir, "invited-*"))) {
-			c := hubCluster{Name: strings.TrimPrefix(filepath.Base(path), "invited-"), State: "invited"}
-			if isFile(filepath.Join(dir, "agents", c.Name, "joined")) {
-				c.State, c.Connected = "joined", true
-			}
-			list.Items = append(list.Items, c)
-		}
-		return boolCode(json.NewEncoder(os.Stdout).Encode(list))
-	case "cluster invite":
-		if os.WriteFile(filepath.Join(dir, "invited-"+args[2]), nil, 0o600) != nil {
-			return 1
-		}
-		fmt.Printf(`{"cluster":{"name":%q},"token":"t-%s","caBundle":"PEM","trustDomain":"dev.waterwheel"}`, args[2], args[2])
-		return 0
-	}
-	return 2
-}
-
-func must[T any](v T, _ error) T { return v }
-
-func boolCode(err error) int {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
 
 // stage is a world of stand-ins in a directory of its own.
 type stage struct {
@@ -230,26 +109,26 @@ func (s *stage) kill(pid int) {
 
 func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 	s := newStage(t)
-	s.up(upOptions{clusters: 2, flink: []string{"2.3"}, memory: "8Gi"})
+	s.up(upOptions{clusters: 2, flink: []string{"2.3"}})
 	first := s.pids()
 	if len(first) != 4 || first[supervisorName] == 0 || first[hubName] == 0 || first["agent-dev-1"] == 0 || first["agent-dev-2"] == 0 {
 		t.Fatalf("processes %v", first)
 	}
 
 	t.Run("a second up leaves all as it is", func(t *testing.T) {
-		s.up(upOptions{clusters: 2, memory: "8Gi"})
+		s.up(upOptions{clusters: 2})
 		if now := s.pids(); !mapsEqual(first, now) {
 			t.Errorf("before %v, after %v", first, now)
 		}
 	})
 	t.Run("a world grows", func(t *testing.T) {
-		s.up(upOptions{clusters: 3, memory: "8Gi"})
+		s.up(upOptions{clusters: 3})
 		now := s.pids()
 		if now["agent-dev-3"] == 0 || now["agent-dev-1"] != first["agent-dev-1"] {
 			t.Errorf("processes %v", now)
 		}
 	})
-	t.Run("an agent that is killed comes back", func(t *testing.T) {
+	t.Run("an agent that is killed comes back", func(*testing.T) {
 		old := s.pids()["agent-dev-2"]
 		s.kill(old)
 		s.until("the agent is back", func() bool { pid := s.pids()["agent-dev-2"]; return pid != 0 && pid != old })
@@ -261,7 +140,7 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 	t.Run("status tells processes, relays and each agent's own view", func(t *testing.T) {
 		s.until("views are there", func() bool { st := s.status(); return st.Hub.Ready && st.Clusters[1].View != nil })
 		st := s.status()
-		if st.Supervisor == nil || st.Hub.State != ProcessRunning || len(st.Clusters) != 3 || st.Clusters[0].Relay.State != RelayOpen {
+		if st.Supervisor == nil || st.Hub.State != ProcessRunning || len(st.Clusters) != 3 || st.Clusters[0].Relay.State != relay.Open {
 			t.Errorf("got %+v", st)
 		}
 		if v := st.Clusters[0].View; v == nil || len(v.Jobs) != 1 || v.Jobs[0].Status.Run != 4 || v.MemoryUsed != 1<<30 {
@@ -278,7 +157,7 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 		}
 	})
 	t.Run("a cut outlives the supervisor, and so do the processes", func(t *testing.T) {
-		cut := relayRequest{Cluster: "dev-1", State: RelayCut}
+		cut := relayRequest{Cluster: "dev-1", State: relay.Cut}
 		if err := s.d.at.control(t.Context(), http.MethodPost, "/relay", cut, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -288,7 +167,7 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 		if st := s.status(); st.Supervisor != nil || st.Hub.State != ProcessRunning {
 			t.Errorf("got %+v", st)
 		}
-		s.up(upOptions{clusters: 3, memory: "8Gi"})
+		s.up(upOptions{clusters: 3})
 		now := s.pids()
 		if now[supervisorName] == before[supervisorName] {
 			t.Errorf("the same supervisor %v", now)
@@ -298,23 +177,23 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 		if !mapsEqual(before, now) {
 			t.Errorf("before %v, after %v", before, now)
 		}
-		if st := s.status(); st.Clusters[0].Relay.State != RelayCut || st.Clusters[1].Relay.State != RelayOpen {
+		if st := s.status(); st.Clusters[0].Relay.State != relay.Cut || st.Clusters[1].Relay.State != relay.Open {
 			t.Errorf("relays %+v", st.Clusters)
 		}
 	})
-	t.Run("an adopted process that is killed comes back too", func(t *testing.T) {
+	t.Run("an adopted process that is killed comes back too", func(*testing.T) {
 		old := s.pids()[hubName]
 		s.kill(old)
 		s.until("the hub is back", func() bool { pid := s.pids()[hubName]; return pid != 0 && pid != old })
 	})
 	t.Run("a wrong name is told with the right ones", func(t *testing.T) {
-		err := s.d.at.control(t.Context(), http.MethodPost, "/relay", relayRequest{Cluster: "dev-9", State: RelayCut}, nil)
+		err := s.d.at.control(t.Context(), http.MethodPost, "/relay", relayRequest{Cluster: "dev-9", State: relay.Cut}, nil)
 		if err == nil || !strings.Contains(err.Error(), "dev-1, dev-2, dev-3") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("what is not to be restarted stays down", func(t *testing.T) {
-		s.up(upOptions{clusters: 3, memory: "8Gi", noRestart: []string{"dev-3"}})
+		s.up(upOptions{clusters: 3, noRestart: []string{"dev-3"}})
 		s.kill(s.pids()["agent-dev-3"])
 		s.until("it is stopped", func() bool { return s.status().Clusters[2].Agent.State == ProcessStopped })
 		if pid := s.pids()["agent-dev-3"]; pid != 0 {
@@ -334,7 +213,7 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 				t.Errorf("runs of %s were not ended", c)
 			}
 		}
-		s.up(upOptions{clusters: 1, memory: "8Gi"})
+		s.up(upOptions{})
 		if again := must2(s.d.at.load()); len(again.Clusters) != 3 || again.Clusters[0] != ports.Clusters[0] || again.Hub != ports.Hub {
 			t.Errorf("ports before %+v, after %+v", ports, again)
 		}
@@ -417,7 +296,7 @@ func TestADirectoryHasOneNameBeforeAndAfterItIsMade(t *testing.T) {
 }
 
 func TestFlagsAreCheckedBeforeAnythingHappens(t *testing.T) {
-	for _, args := range [][]string{{"up", "--clusters", "0"}, {"status", "-o", "yaml"}, {"cut"}, {"heal", "a", "b"}, {"up", "x"}} {
+	for _, args := range [][]string{{"up", "--clusters", "-1"}, {"status", "-o", "yaml"}, {"cut"}, {"heal", "a", "b"}, {"up", "x"}} {
 		c := Command()
 		c.SetArgs(append(args, "--dir", t.TempDir()))
 		c.SetOut(&bytes.Buffer{})

@@ -1,4 +1,4 @@
-package dev
+package relay
 
 import (
 	"bytes"
@@ -48,10 +48,10 @@ func (p *pipes) connect() net.Conn {
 }
 
 // inBubble runs a relay within a bubble.
-func inBubble(t *testing.T, state RelayState, test func(t *testing.T, p *pipes, r *Relay)) {
+func inBubble(t *testing.T, state State, test func(t *testing.T, p *pipes, r *Relay)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		r := NewRelay(p, p.dial, state)
+		r := New(p, p.dial, state)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
@@ -95,10 +95,10 @@ func (r *reader) got() (string, error) {
 	return r.buf.String(), r.err
 }
 
-func write(c net.Conn, s string) { go io.WriteString(c, s) } //nolint:errcheck // what arrives is looked at
+func write(c net.Conn, s string) { go io.WriteString(c, s) }
 
 func TestBytesFlowBothWaysThroughAnOpenRelay(t *testing.T) {
-	inBubble(t, RelayOpen, func(t *testing.T, p *pipes, r *Relay) {
+	inBubble(t, Open, func(t *testing.T, p *pipes, _ *Relay) {
 		near := p.connect()
 		far := <-p.far
 		atFar, atNear := read(far), read(near)
@@ -118,13 +118,13 @@ func TestBytesFlowBothWaysThroughAnOpenRelay(t *testing.T) {
 }
 
 func TestACutHoldsEveryByteAndHealLetsThemFlowInOrder(t *testing.T) {
-	inBubble(t, RelayOpen, func(t *testing.T, p *pipes, r *Relay) {
+	inBubble(t, Open, func(t *testing.T, p *pipes, r *Relay) {
 		near := p.connect()
 		far := <-p.far
 		atFar, atNear := read(far), read(near)
 		write(near, "a")
 		atFar.got()
-		r.Set(RelayCut)
+		r.Set(Cut)
 		write(near, "b")
 		write(far, "x")
 		time.Sleep(20 * time.Hour)
@@ -134,7 +134,7 @@ func TestACutHoldsEveryByteAndHealLetsThemFlowInOrder(t *testing.T) {
 		if s, err := atNear.got(); s != "" || err != nil {
 			t.Errorf("during the cut the near end got %q, %v", s, err)
 		}
-		r.Set(RelayOpen)
+		r.Set(Open)
 		if s, _ := atFar.got(); s != "ab" {
 			t.Errorf("after the cut the far end got %q", s)
 		}
@@ -145,18 +145,18 @@ func TestACutHoldsEveryByteAndHealLetsThemFlowInOrder(t *testing.T) {
 }
 
 func TestDuringACutNewConnectionsAreTakenAndHang(t *testing.T) {
-	inBubble(t, RelayCut, func(t *testing.T, p *pipes, r *Relay) {
+	inBubble(t, Cut, func(t *testing.T, p *pipes, r *Relay) {
 		near := p.connect()
 		write(near, "hello")
 		atNear := read(near)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		if s, err := atNear.got(); s != "" || err != nil {
 			t.Errorf("got %q, %v", s, err)
 		}
-		if state, conns := r.State(); state != RelayCut || conns != 1 || len(p.far) != 0 {
+		if state, conns := r.State(); state != Cut || conns != 1 || len(p.far) != 0 {
 			t.Errorf("state %s with %d connections, %d dialled", state, conns, len(p.far))
 		}
-		r.Set(RelayOpen)
+		r.Set(Open)
 		atFar := read(<-p.far)
 		if s, _ := atFar.got(); s != "hello" {
 			t.Errorf("after the cut got %q", s)
@@ -164,18 +164,50 @@ func TestDuringACutNewConnectionsAreTakenAndHang(t *testing.T) {
 	})
 }
 
+func TestAConnectionThatHungTooLongNeverReachesTheFarEnd(t *testing.T) {
+	inBubble(t, Cut, func(t *testing.T, p *pipes, r *Relay) {
+		near := p.connect()
+		write(near, "hello")
+		atNear := read(near)
+		time.Sleep(time.Hour)
+		if _, err := atNear.got(); err == nil {
+			t.Error("it still hangs")
+		}
+		r.Set(Open)
+		synctest.Wait()
+		if _, conns := r.State(); conns != 0 || len(p.far) != 0 {
+			t.Errorf("%d connections, %d dialled", conns, len(p.far))
+		}
+	})
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	inBubble(t, Cut, func(t *testing.T, p *pipes, r *Relay) {
+		for range maxConns {
+			p.connect()
+		}
+		synctest.Wait()
+		if _, err := read(p.connect()).got(); err == nil {
+			t.Error("one too many was kept")
+		}
+		if _, conns := r.State(); conns != maxConns {
+			t.Errorf("%d connections", conns)
+		}
+	})
+}
+
 func TestACutRepeatedHoldsAgain(t *testing.T) {
-	inBubble(t, RelayOpen, func(t *testing.T, p *pipes, r *Relay) {
+	inBubble(t, Open, func(t *testing.T, p *pipes, r *Relay) {
 		near := p.connect()
 		atFar := read(<-p.far)
 		for i, s := range []string{"a", "b", "c"} {
-			r.Set(RelayCut)
-			r.Set(RelayCut)
+			r.Set(Cut)
+			r.Set(Cut)
 			write(near, s)
 			if got, _ := atFar.got(); len(got) != i {
 				t.Errorf("round %d: got %q during the cut", i, got)
 			}
-			r.Set(RelayOpen)
+			r.Set(Open)
 			atFar.got()
 		}
 		if got, _ := atFar.got(); got != "abc" {
@@ -185,10 +217,10 @@ func TestACutRepeatedHoldsAgain(t *testing.T) {
 }
 
 func TestAResetClosesConnectionsAndNewOnesAtOnce(t *testing.T) {
-	inBubble(t, RelayOpen, func(t *testing.T, p *pipes, r *Relay) {
+	inBubble(t, Open, func(t *testing.T, p *pipes, r *Relay) {
 		near := p.connect()
 		atFar, atNear := read(<-p.far), read(near)
-		r.Set(RelayReset)
+		r.Set(Reset)
 		if _, err := atNear.got(); err == nil {
 			t.Error("the near end is open")
 		}
@@ -199,7 +231,7 @@ func TestAResetClosesConnectionsAndNewOnesAtOnce(t *testing.T) {
 		if _, err := late.got(); err == nil {
 			t.Error("a new connection is open")
 		}
-		r.Set(RelayOpen)
+		r.Set(Open)
 		again := p.connect()
 		atFar = read(<-p.far)
 		write(again, "back")
@@ -212,7 +244,7 @@ func TestAResetClosesConnectionsAndNewOnesAtOnce(t *testing.T) {
 func TestTheEndOfARelayClosesWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		r := NewRelay(p, p.dial, RelayCut)
+		r := New(p, p.dial, Cut)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
@@ -248,9 +280,9 @@ func TestARelayOverTCPEndsAndHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	var d net.Dialer
-	r := NewRelay(lis, func(ctx context.Context) (net.Conn, error) {
+	r := New(lis, func(ctx context.Context) (net.Conn, error) {
 		return d.DialContext(ctx, "tcp", server.Addr().String())
-	}, RelayOpen)
+	}, Open)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
@@ -270,15 +302,15 @@ func TestARelayOverTCPEndsAndHeals(t *testing.T) {
 	if got := echo(); got != "ping" {
 		t.Errorf("open: got %q", got)
 	}
-	r.Set(RelayCut)
+	r.Set(Cut)
 	if got := echo(); got != "" {
 		t.Errorf("cut: got %q", got)
 	}
-	r.Set(RelayOpen)
+	r.Set(Open)
 	if got := echo(); got != "ping" {
 		t.Errorf("healed: got %q", got)
 	}
-	r.Set(RelayReset)
+	r.Set(Reset)
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.ReadAll(c); err == nil {
 		t.Error("reset: closed with a farewell")

@@ -1,4 +1,4 @@
-package dev
+package relay
 
 import (
 	"context"
@@ -10,14 +10,20 @@ import (
 	"time"
 )
 
-// RelayState is what a relay does with bytes.
-type RelayState string
+// State is what a relay does with bytes.
+type State string
 
 // The states of a relay.
 const (
-	RelayOpen  RelayState = "open"  // bytes flow
-	RelayCut   RelayState = "cut"   // a black hole: connections stall, new ones hang
-	RelayReset RelayState = "reset" // connections are closed, new ones at once
+	Open  State = "open"  // bytes flow
+	Cut   State = "cut"   // a black hole: connections stall, new ones hang
+	Reset State = "reset" // connections are closed, new ones at once
+)
+
+// Limits of a relay.
+const (
+	maxConns = 512             // at once; more are closed
+	patience = 2 * time.Minute // for which a new connection hangs during a cut, as one does that gets no answer
 )
 
 // Relay is a wire that can be cut: it copies bytes between those who connect to
@@ -27,14 +33,14 @@ type Relay struct {
 	dial func(context.Context) (net.Conn, error)
 
 	mu    sync.Mutex
-	state RelayState
+	state State
 	open  chan struct{} // closed while bytes flow
 	conns map[net.Conn]struct{}
 }
 
-// NewRelay takes connections of lis, which it owns from here on, to where dial leads.
-func NewRelay(lis net.Listener, dial func(context.Context) (net.Conn, error), state RelayState) *Relay {
-	r := &Relay{lis: lis, dial: dial, state: RelayOpen, open: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+// New takes connections of lis, which it owns from here on, to where dial leads.
+func New(lis net.Listener, dial func(context.Context) (net.Conn, error), state State) *Relay {
+	r := &Relay{lis: lis, dial: dial, state: Open, open: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	close(r.open)
 	r.Set(state)
 	return r
@@ -44,7 +50,7 @@ func NewRelay(lis net.Listener, dial func(context.Context) (net.Conn, error), st
 func (r *Relay) Addr() string { return r.lis.Addr().String() }
 
 // State is what it does now, and with how many connections.
-func (r *Relay) State() (RelayState, int) {
+func (r *Relay) State() (State, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state, len(r.conns)
@@ -52,18 +58,18 @@ func (r *Relay) State() (RelayState, int) {
 
 // Set changes what it does. Bytes that were held back by a cut flow on when it
 // opens: to both ends it looks like a network that came back.
-func (r *Relay) Set(state RelayState) {
+func (r *Relay) Set(state State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wasOpen := r.state == RelayOpen
+	wasOpen := r.state == Open
 	r.state = state
 	switch {
-	case state == RelayOpen && !wasOpen:
+	case state == Open && !wasOpen:
 		close(r.open)
-	case state != RelayOpen && wasOpen:
+	case state != Open && wasOpen:
 		r.open = make(chan struct{})
 	}
-	if state == RelayReset {
+	if state == Reset {
 		for c := range r.conns {
 			reset(c)
 		}
@@ -106,16 +112,17 @@ func (r *Relay) serve(ctx context.Context, near net.Conn) {
 		return
 	}
 	defer r.remove(near)
-	if !r.flows(ctx) {
-		return
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	flows := r.flows(waiting)
+	cancel()
+	if !flows {
+		return // whoever it was gave up long ago: its bytes must not reach the far end after the cut
 	}
 	far, err := r.dial(ctx)
 	if err != nil || !r.add(far) {
 		return
 	}
 	defer r.remove(far)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	stop := context.AfterFunc(ctx, func() { near.Close(); far.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -157,7 +164,7 @@ func (r *Relay) flows(ctx context.Context) bool {
 		r.mu.Lock()
 		open, state := r.open, r.state
 		r.mu.Unlock()
-		if state == RelayOpen {
+		if state == Open {
 			return ctx.Err() == nil
 		}
 		select {
@@ -168,11 +175,11 @@ func (r *Relay) flows(ctx context.Context) bool {
 	}
 }
 
-// add takes note of a connection; false, and closed, when connections are being reset.
+// add takes note of a connection; false, and closed, when connections are being reset or are too many.
 func (r *Relay) add(c net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == RelayReset {
+	if r.state == Reset || len(r.conns) >= maxConns {
 		reset(c)
 		return false
 	}
