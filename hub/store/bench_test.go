@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/waterwheel-io/waterwheel/flink"
 )
 
 // BenchmarkWrite is a job, its assignment and a 1 KiB order per write, from 64 writers, answered when durable and
@@ -27,9 +29,10 @@ func BenchmarkWrite(b *testing.B) {
 		for pb.Next() {
 			i := n.Add(1)
 			_, err := s.Write(context.Background(), who, func(txn *Txn) error {
-				uid := fmt.Sprintf("j%d", i%5000)
-				putJob(txn, fmt.Sprintf("c%d", i%100), uid, uid, 1)
-				txn.PutOrder(FeedRow{ClusterUID: fmt.Sprintf("c%d", i%100), UID: uid, Generation: 1, Term: 1, Body: body})
+				uid, cluster := fmt.Sprintf("j%d", i%5000), fmt.Sprintf("c%d", i%100)
+				txn.PutJob(Job{Job: flink.Job{UID: uid, Tenant: "default", Name: uid, Generation: 1, Spec: flink.Spec{Cluster: cluster}}})
+				txn.PutAssignment(flink.Assignment{JobUID: uid, ClusterUID: cluster, Term: 1})
+				txn.PutOrder(FeedRow{ClusterUID: cluster, UID: uid, Generation: 1, Term: 1, Body: body})
 				return nil
 			})
 			if err != nil {

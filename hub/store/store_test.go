@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,15 +232,37 @@ func TestOnlyOneHubRunsOnADirectory(t *testing.T) {
 	_ = mustOpen(t, Options{Dir: dir}).Close()
 }
 
+// copyFiles copies a store's files without the room to grow at their ends, which is most of them.
 func copyFiles(t tester, from, to string) {
 	t.Helper()
 	for _, name := range []string{logFile, rowsFile} {
-		b, err := os.ReadFile(filepath.Join(from, name))
+		b, size := usedBytes(t, filepath.Join(from, name))
+		err := os.WriteFile(filepath.Join(to, name), b, 0o600)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), b, 0o600)
+			err = os.Truncate(filepath.Join(to, name), size)
 		}
 		if err != nil {
 			t.Fatalf("copy: %v", err)
 		}
 	}
+}
+
+// usedBytes are a bbolt file's pages in use; size is the whole file's.
+func usedBytes(t tester, path string) (b []byte, size int64) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("copy: %v", err)
+	}
+	defer f.Close()
+	m, metaErr := newestMeta(f)
+	info, err := f.Stat()
+	if err := errors.Join(err, metaErr); err != nil {
+		t.Fatalf("copy %s: %v", path, err)
+	}
+	b = make([]byte, min(int64(m.pages)*int64(m.pageSize), info.Size()))
+	if _, err := io.ReadFull(f, b); err != nil {
+		t.Fatalf("copy: %v", err)
+	}
+	return b, info.Size()
 }
