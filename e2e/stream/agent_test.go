@@ -293,6 +293,43 @@ func TestAnyBreakAtAnyTimeConverges(t *testing.T) {
 	}
 }
 
+// TestABreakAfterEachFrameLosesNothing breaks the connections after every number of writes there is.
+func TestABreakAfterEachFrameLosesNothing(t *testing.T) {
+	for n := 1; n <= 60; n++ {
+		bubble(t, func(t *testing.T) {
+			w := begin(t, "eu-1")
+			defer w.end()
+			w.net.lives["eu-1"] = []int{n, n, n + 1}
+			for i := range 4 {
+				w.order("eu-1", uid(i), 1, 1)
+			}
+			a := w.start("eu-1")
+			synctest.Wait()
+			w.order("eu-1", uid(0), 2, 1)
+			w.tombstone("eu-1", uid(1), 1)
+			if err := a.client.Report(t.Context(), uid(2), flink.Status{State: flink.Failed, Term: 1}); err != nil {
+				t.Fatal(err)
+			}
+			settle()
+			a.goAll(t)
+			time.Sleep(3 * time.Minute)
+			a.goAll(t)
+			time.Sleep(2 * time.Minute)
+			settle()
+			w.same(a)
+			if st, ok := w.store.Status(uid(2)); !ok || st.Status.State != flink.Failed {
+				t.Errorf("after %d writes: the durable report is lost: %+v", n, st.Status)
+			}
+			if a.generation(uid(0)) != 2 || a.disk.Standing().Count != 3 || a.client.State().Pending != 0 {
+				t.Errorf("after %d writes: generation %d, standing %+v", n, a.generation(uid(0)), a.disk.Standing())
+			}
+			if _, ok := w.store.View().Order("eu-1", uid(1)); ok {
+				t.Errorf("after %d writes: the tombstone was not dropped", n)
+			}
+		})
+	}
+}
+
 // goAll removes every job that has a tombstone, as the planner does once nothing of it is left.
 func (a *agent) goAll(t *testing.T) {
 	t.Helper()

@@ -14,15 +14,16 @@ type wires struct {
 	closed chan struct{}
 	once   sync.Once
 
-	mu  sync.Mutex
-	cut map[string]chan struct{} // cluster → closed when its cut heals
-	all map[string][]*pipe       // open connections by cluster
+	mu    sync.Mutex
+	cut   map[string]chan struct{} // cluster → closed when its cut heals
+	lives map[string][]int         // cluster → after how many writes its next connections break
+	all   map[string][]*pipe       // open connections by cluster
 }
 
 func newWires() *wires {
 	return &wires{
 		accept: make(chan net.Conn), closed: make(chan struct{}),
-		cut: map[string]chan struct{}{}, all: map[string][]*pipe{},
+		cut: map[string]chan struct{}{}, lives: map[string][]int{}, all: map[string][]*pipe{},
 	}
 }
 
@@ -66,6 +67,10 @@ func (w *wires) dial(cluster string, listener func() *wires) func(context.Contex
 		}
 		agent, hub := newPipe(cluster)
 		w.mu.Lock()
+		if next := w.lives[cluster]; len(next) > 0 {
+			agent.left, hub.left = &next[0], &next[0]
+			w.lives[cluster] = next[1:]
+		}
 		w.all[cluster] = append(w.all[cluster], agent, hub)
 		w.mu.Unlock()
 		to := listener()
@@ -115,30 +120,37 @@ func (w *wires) reset(cluster string) {
 type pipe struct {
 	net.Conn
 	cluster string
-	mu      sync.Mutex
+	life    *sync.Mutex // of both ends, guards what follows
 	dropped bool
-	written int64
+	left    *int // writes of both ends until the connection breaks; nil: it does not
 }
 
 func newPipe(cluster string) (agent, hub *pipe) {
 	a, h := net.Pipe()
+	life := new(sync.Mutex)
 
-	return &pipe{Conn: a, cluster: cluster}, &pipe{Conn: h, cluster: cluster}
+	return &pipe{Conn: a, cluster: cluster, life: life}, &pipe{Conn: h, cluster: cluster, life: life}
 }
 
 func (c *pipe) drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.Lock()
+	defer c.life.Unlock()
 	c.dropped = true
 }
 
-// Write vanishes while the connection is in a black hole.
+// Write vanishes while the connection is in a black hole, and breaks the connection when its time has come.
 func (c *pipe) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	dropped := c.dropped
-	c.written += int64(len(b))
-	c.mu.Unlock()
-	if dropped {
+	c.life.Lock()
+	dropped, over := c.dropped, false
+	if c.left != nil {
+		*c.left--
+		over = *c.left < 0
+	}
+	c.life.Unlock()
+	switch {
+	case over:
+		return 0, errors.Join(net.ErrClosed, c.Close())
+	case dropped:
 		return len(b), nil
 	}
 

@@ -401,6 +401,9 @@ func TestAnAgentThatReadsNothingCostsAFrameAndDelaysNobody(t *testing.T) {
 		if sent := w.server.Live("stuck").RowsSent; sent > 5 {
 			t.Errorf("%d rows were sent to an agent that reads nothing", sent)
 		}
+		again := w.raw("stuck") // a sender that is stuck does not keep its successor out
+		defer again.cancel()
+		again.welcome("i")
 		lazy.cancel()
 		if n := <-read; n > feed.MaxUnacked+2*feed.FrameTarget {
 			t.Errorf("%d bytes were sent without an ack", n)
