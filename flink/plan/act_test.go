@@ -136,7 +136,7 @@ func (w *world) startJob(r *run, s flink.Submission) {
 	if p := w.fault.restore; p != nil {
 		from, w.fault.restore = *p, nil
 	}
-	j := &job{id: s.JobID, state: flink.JobInitializing, since: w.now}
+	j := &job{id: s.JobID, state: flink.JobInitializing, since: w.now, wrong: from != s.SnapshotPath}
 	r.job = j
 	if from == "" {
 		j.fresh = s.SnapshotPath == ""

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/waterwheel-io/waterwheel/flink"
 )
@@ -74,6 +75,9 @@ func (p *pass) deleteLive(c *RunRecord) (Plan, bool) {
 	case p.policy() == flink.DeleteSavepoint && j != nil && !running:
 		if pl, now, missing := p.replaceTaskManager(c, s); missing && now {
 			return pl, true
+		}
+		if !c.NotRunning.IsZero() && p.now.Sub(c.NotRunning) < stuckLimit {
+			return p.wait(Deleting, flink.Deleting, time.Second, "Deleting: waits for run %s's tasks before taking a savepoint", c.Run), true
 		}
 		return p.say(DeleteBlocked, flink.Deleting, fmt.Sprintf(
 			"Deleting waits for a savepoint, and run %s's tasks do not run (Flink says %s). Ask again with policy cancel to do without one",

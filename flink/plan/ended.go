@@ -29,11 +29,14 @@ func (p *pass) ended() Plan {
 		return p.rest(JobFinished, flink.Finished, "Finished %s; an edit does not run it again, `restart` does", when(e.At))
 	case p.suspend():
 		msg := "Suspended"
-		if !p.m.Snapshot.IsZero() {
+		switch {
+		case !p.order.Spec.Stateful():
+			msg += "; it resumes empty, as upgradeMode stateless says"
+		case !p.m.Snapshot.IsZero():
 			msg += fmt.Sprintf("; it resumes from %s %s", p.m.Snapshot.Kind, p.m.Snapshot.Path)
 		}
 		return p.rest(SuspendedInSync, flink.Suspended, "%s", msg)
-	case p.refused(), p.countFailure(c):
+	case p.refused() && !p.goesOn(), p.countFailure(c):
 		return p.impossible()
 	case p.m.Next != nil:
 		return p.handOver()
@@ -86,7 +89,7 @@ func (p *pass) endState() flink.JobState {
 		return flink.Deleting
 	case p.suspend():
 		return flink.Suspending
-	case p.refused():
+	case p.refused() && !p.goesOn():
 		return flink.Failed
 	case c.End.Kind == EndFinished:
 		return flink.Finished
@@ -152,45 +155,46 @@ func (p *pass) countFailure(c *RunRecord) bool {
 	}
 	if e.Cause != nil {
 		if failure.ClassifyCause(e.Cause, failure.AtRestore).Kind == failure.Permanent {
-			p.refuse("StartFailed", "%s", p.sentence(*e.Cause, failure.AtRestore))
+			p.refuse(c, "StartFailed", "%s", p.sentence(*e.Cause, failure.AtRestore))
 			return true
 		}
 	}
-	if e.Kind == EndFailed && p.m.Failures >= maxStarts {
-		p.refuse("StartFailed", "%d starts failed: %s", p.m.Failures, p.why(c))
+	if e.Kind == EndFailed && p.m.Failures >= maxStarts && !c.Good {
+		p.refuse(c, "StartFailed", "%d starts failed: %s", p.m.Failures, p.why(c))
 		return true
 	}
 	return false
 }
 
 func (p *pass) backingOff(c *RunRecord) Plan {
-	from := "from nothing"
-	if !p.m.Snapshot.IsZero() {
-		from = "from " + p.m.Snapshot.Path
-	}
 	st := flink.Failing
 	if !p.m.HadSnapshot && c.Phase != PhaseProven {
 		st = flink.Starting
 	}
-	return p.say(BackingOff, st, fmt.Sprintf("Run %s is over (%s); starts again %s at %s, try %d",
-		c.Run, p.why(c), from, clock(p.m.RetryAt), p.m.Failures+1), said{requeue: p.m.RetryAt.Sub(p.now)})
+	return p.say(BackingOff, st, fmt.Sprintf("Run %s is over (%s); the next one starts at %s, try %d",
+		c.Run, p.why(c), clock(p.m.RetryAt), p.m.Failures+1), said{requeue: p.m.RetryAt.Sub(p.now)})
 }
 
 // leftovers ends what exists of runs that no record names: dead runs, given-up
 // warm ones, and the old run once its successor is proven.
 func (p *pass) leftovers() (Plan, bool) {
-	for _, s := range p.seen.Runs {
-		if !s.Alive() || p.named(s.Run) {
-			continue
-		}
-		st := p.m.Said.State
-		if st == "" {
-			st = flink.Pending
-		}
-		pl := p.act(Leftovers, st, EndRun{Run: s.Run}, "Ends what is left of run %s", s.Run)
-		return pl, true
+	left := p.left()
+	if len(left) == 0 {
+		return Plan{}, false
 	}
-	return Plan{}, false
+	st := flink.JobState(or(string(p.m.Said.State), string(flink.Pending)))
+	return p.act(Leftovers, st, EndRun{Run: left[0]}, "Ends what is left of run %s", left[0]), true
+}
+
+// left lists the runs that live and that no record names.
+func (p *pass) left() []flink.Run {
+	var left []flink.Run
+	for _, s := range p.seen.Runs {
+		if s.Alive() && !p.named(s.Run) {
+			left = append(left, s.Run)
+		}
+	}
+	return left
 }
 
 func (p *pass) named(r flink.Run) bool {

@@ -30,7 +30,7 @@ func (p *pass) keep() Plan {
 	case p.suspend():
 		p.m.Next = nil
 		return p.stop(Suspending, flink.Suspending, "to suspend")
-	case p.outdated(c) && !p.refused():
+	case p.outdated(c):
 		return p.upgrade(c, s)
 	}
 	p.m.Next = nil
@@ -183,7 +183,7 @@ func (p *pass) upgrade(c *RunRecord, s flink.RunObserved) Plan {
 			p.m.Failures, c.Run, clock(p.m.RetryAt))
 	}
 	if total := p.seen.Room.MemoryTotal; total > 0 && need > total {
-		p.refuse("NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
+		p.refuse(nil, "NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
 		return p.inSync(c, s)
 	}
 	if need > p.seen.Room.Free() {

@@ -62,6 +62,7 @@ type RunRecord struct {
 	Restart    int32 // restart count of the order it was started from
 	Spec       flink.Spec
 	Phase      Phase
+	Good       bool // its spec ran once, and goes on when a newer one cannot start
 	Cold       bool // started after its predecessor ended
 	Since      time.Time
 	PhaseSince time.Time

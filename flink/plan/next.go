@@ -58,7 +58,7 @@ func Next(o flink.Order, ob flink.Observed, m Memory, now time.Time) Plan {
 		return p.begin()
 	case p.m.Current.End != nil:
 		return p.ended()
-	case p.m.Current.Phase == PhaseWarming || p.m.Current.Phase == PhaseChecked:
+	case p.m.Current.Phase == PhaseWarming, p.m.Current.Phase == PhaseChecked:
 		return p.bringUp(p.m.Current)
 	case p.m.Current.Phase == PhaseSubmitted:
 		return p.prove()
@@ -107,8 +107,11 @@ func (p *pass) look(r *RunRecord) flink.RunObserved {
 
 func (p *pass) suspend() bool { return p.order.Spec.State == flink.StateSuspended }
 
-// outdated reports whether a run was started from something else than the order now asks for.
-func (p *pass) outdated(r *RunRecord) bool {
+// outdated reports whether a run is to be replaced: the order asks for something else, and that can start.
+func (p *pass) outdated(r *RunRecord) bool { return p.differs(r) && !p.refused() }
+
+// differs reports whether a run was started from something else than the order now asks for.
+func (p *pass) differs(r *RunRecord) bool {
 	return r.Run.Term != p.order.Term || r.Restart != p.order.Restart || needsRun(r.Spec, p.order.Spec)
 }
 
@@ -133,7 +136,7 @@ func (p *pass) forgive() {
 			p.m.Refused = nil
 		}
 	}
-	if c := p.m.Current; c != nil && c.Generation != p.order.Generation && !p.outdated(c) &&
+	if c := p.m.Current; c != nil && c.Generation != p.order.Generation && !p.differs(c) &&
 		(c.End == nil || c.End.Kind == EndFinished) {
 		c.Generation, c.Spec = p.order.Generation, p.order.Spec
 	}
@@ -143,7 +146,27 @@ func (p *pass) forgive() {
 // the spec, or a resume, with upgradeMode stateless.
 func (p *pass) fresh() bool {
 	c := p.m.Current
-	return !p.order.Spec.Stateful() && c != nil && c.Generation != p.order.Generation
+	return !p.order.Spec.Stateful() && c != nil && c.Generation != p.order.Generation && !p.goesOn()
+}
+
+// goesOn reports whether the current run is over, unasked, and its spec is to run
+// again because the order's cannot start: a bad edit stops no healthy stream, not
+// even one that has to be healed meanwhile.
+func (p *pass) goesOn() bool {
+	c := p.m.Current
+	if c == nil || c.End == nil || !c.Good || !p.refused() || !p.differs(c) {
+		return false
+	}
+	return c.End.Kind == EndLost || c.End.Kind == EndFailed || c.End.Kind == EndAbandoned
+}
+
+// wanted is the order whose spec the next run is started from.
+func (p *pass) wanted() (flink.Spec, Wanted) {
+	if p.goesOn() {
+		c := p.m.Current
+		return c.Spec, Wanted{c.Generation, c.Restart}
+	}
+	return p.order.Spec, Wanted{p.order.Generation, p.order.Restart}
 }
 
 // newRun hands out the next run number and records the intent to start it.
@@ -152,15 +175,21 @@ func (p *pass) newRun(cold bool) *RunRecord {
 		p.m.Term, p.m.LastRun = p.order.Term, 0
 	}
 	p.m.LastRun++
+	spec, w := p.wanted()
+	c := p.m.Current
 	return &RunRecord{
 		Run:        flink.Run{UID: p.order.UID, Term: p.order.Term, Run: p.m.LastRun},
-		Generation: p.order.Generation, Restart: p.order.Restart, Spec: p.order.Spec,
+		Generation: w.Generation, Restart: w.Restart, Spec: spec, Good: c != nil && c.Good && !needsRun(c.Spec, spec),
 		Phase: PhaseWarming, Cold: cold, Since: p.now, PhaseSince: p.now,
 	}
 }
 
-// refuse records that the order's generation cannot start.
-func (p *pass) refuse(reason, format string, args ...any) {
+// refuse records that the order's generation cannot start. r is the run that told,
+// nil for none.
+func (p *pass) refuse(r *RunRecord, reason, format string, args ...any) {
+	if r != nil {
+		r.Good = false
+	}
 	p.m.Refused = &RefusedRecord{
 		Generation: p.order.Generation, Restart: p.order.Restart,
 		Reason: reason, Message: fmt.Sprintf(format, args...), At: p.now,

@@ -46,6 +46,11 @@ func (p *pass) adopt() {
 	}
 	// Whether a snapshot was taken cannot be known, unless this was the first run ever and its directory tells.
 	p.m.HadSnapshot = s.Run.Run > 1
+	if j := s.REST.Job; j != nil && j.Restored != nil {
+		rec.Restored = flink.NormalizePath(j.Restored.Path)
+		rec.Intended = rec.Restored
+		p.startedFrom(rec.Restored)
+	}
 	p.m.Current = rec
 }
 

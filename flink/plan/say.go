@@ -57,6 +57,9 @@ func (p *pass) say(sit Situation, st flink.JobState, msg string, s said) Plan {
 	status.Transitions = p.m.Said.Transitions
 	p.m.Said.Conditions = status.Conditions
 	p.m.Said.Situation, p.m.Said.State = sit, st
+	if s.action == nil && len(p.left()) > 0 {
+		s.requeue = quick // a run was given up in this pass
+	}
 	return Plan{
 		Situation: sit, Action: s.action, Status: status, Memory: p.m,
 		RequeueAt: p.now.Add(min(max(s.requeue, quick), lookAgain)),

@@ -25,7 +25,8 @@ func (p *pass) begin() Plan {
 
 // launch makes the next run and brings it up, if there is room for it.
 func (p *pass) launch(path, why string, cold bool) Plan {
-	if pl, ok := p.room(p.order.Spec.MemoryBytes(), 0); !ok {
+	spec, _ := p.wanted()
+	if pl, ok := p.room(spec.MemoryBytes(), 0); !ok {
 		return pl
 	}
 	r := p.newRun(cold)
@@ -45,7 +46,7 @@ func (p *pass) room(need, given int64) (Plan, bool) {
 	total := p.seen.Room.MemoryTotal
 	switch {
 	case total > 0 && need > total:
-		p.refuse("NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
+		p.refuse(nil, "NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
 		return p.impossible(), false
 	case need > p.seen.Room.Free()+given:
 		return p.wait(NoRoom, flink.Pending, slow, "Waits for room: one run declares %s of memory, and of the agent's capacity.memory of %s only %s is free",
@@ -58,7 +59,8 @@ func (p *pass) room(need, given int64) (Plan, bool) {
 // not known yet, or must be asked of a person: pl says so.
 func (p *pass) startPath() (path, why string, pl Plan, ok bool) {
 	c := p.m.Current
-	stateless := !p.order.Spec.Stateful()
+	spec, _ := p.wanted()
+	stateless := !spec.Stateful()
 	switch {
 	case p.fresh():
 		return "", "empty, as upgradeMode stateless says", pl, true
@@ -69,10 +71,10 @@ func (p *pass) startPath() (path, why string, pl Plan, ok bool) {
 	case p.m.HadSnapshot && stateless:
 		return "", "empty, since upgradeMode is stateless and no snapshot of it is left", pl, true
 	case p.m.HadSnapshot:
-		p.refuse("SnapshotMissing", "the job had snapshots, and none is left; it starts empty only by a changed spec with upgradeMode stateless")
+		p.refuse(nil, "SnapshotMissing", "the job had snapshots, and none is left; it starts empty only by a changed spec with upgradeMode stateless")
 		return "", "", p.impossible(), false
-	case p.order.Spec.StartFrom.Snapshot != "":
-		from := p.order.Spec.StartFrom.Snapshot
+	case spec.StartFrom.Snapshot != "":
+		from := spec.StartFrom.Snapshot
 		if pl, ok := p.checkSnapshot(from); !ok {
 			return "", "", pl, false
 		}
@@ -89,7 +91,7 @@ func (p *pass) checkSnapshot(path string) (Plan, bool) {
 	case k == nil || k.Path != path:
 		return p.wait(CheckingSnapshot, flink.Starting, quick, "Looks for the snapshot %s", path), false
 	case k.Err == "" && !k.Exists:
-		p.refuse("SnapshotMissing", "spec.startFrom.snapshot %s: there is no complete snapshot at that path", path)
+		p.refuse(nil, "SnapshotMissing", "spec.startFrom.snapshot %s: there is no complete snapshot at that path", path)
 		return p.impossible(), false
 	}
 	return Plan{}, true
@@ -218,7 +220,7 @@ func (p *pass) denied(r *RunRecord) Plan {
 		return p.giveUp(r, d.Cause.String())
 	}
 	msg := p.sentence(d.Cause, failure.AtStart)
-	p.refuse(string(d.Kind), "%s", msg)
+	p.refuse(r, string(d.Kind), "%s", msg)
 	if r != p.m.Current {
 		p.m.Next = nil
 		return p.keep()
@@ -235,12 +237,12 @@ func (p *pass) preflightRefused(r *RunRecord, pending Plan) Plan {
 	return p.keep()
 }
 
-// giveUp counts a run that did not come up and abandons it. After some of them
-// the order is not tried again: what is the same each time does not pass by itself.
+// giveUp counts a run that did not come up and abandons it. After some of them a
+// spec that never ran is not tried again; one that did is, with back-off, for ever.
 func (p *pass) giveUp(r *RunRecord, why string) Plan {
 	p.failedStart()
-	if p.m.Failures >= maxStarts {
-		p.refuse("StartFailed", "%d starts failed: %s", p.m.Failures, why)
+	if p.m.Failures >= maxStarts && !r.Good {
+		p.refuse(r, "StartFailed", "%d starts failed: %s", p.m.Failures, why)
 	}
 	return p.abandon(r, why)
 }
@@ -279,7 +281,7 @@ func (p *pass) prove() Plan {
 	case j != nil && c.Denied != nil && halfProgram(*c.Denied):
 		// Of a program with two execute() calls the first has been started.
 		p.end(c, EndCanceled, &c.Denied.Cause)
-		p.refuse(string(c.Denied.Kind), "%s", p.sentence(c.Denied.Cause, failure.AtStart))
+		p.refuse(c, string(c.Denied.Kind), "%s", p.sentence(c.Denied.Cause, failure.AtStart))
 		return p.impossible()
 	case j == nil:
 		return p.missingYet(c, s)
@@ -307,24 +309,30 @@ func (p *pass) prove() Plan {
 // old run goes now, and what the job starts from next is this run's or what it came from.
 func (p *pass) proven(c *RunRecord) {
 	c.Phase, c.PhaseSince, c.Attempts, c.LastErr, c.Denied, c.NotRunning = PhaseProven, p.now, 0, "", nil, time.Time{}
+	c.Good = true
 	p.m.Previous = nil
 	switch {
 	case p.m.Snapshot.Run == c.Run && !p.m.Snapshot.IsZero():
 	case c.Intended == "":
 		p.m.Snapshot = flink.Snapshot{}
 	case p.m.Snapshot.Path != c.Intended:
-		kind := flink.KindSavepoint
-		id, ok := flink.CheckpointID(c.Intended)
-		if ok {
-			kind = flink.KindCheckpoint
-		}
-		p.m.Snapshot, p.m.HadSnapshot = flink.Snapshot{Path: c.Intended, Kind: kind, ID: id}, true
+		p.startedFrom(c.Intended)
 	}
+}
+
+// startedFrom takes the snapshot that a run came from: the newest that is known until it writes its own.
+func (p *pass) startedFrom(path string) {
+	kind := flink.KindSavepoint
+	id, ok := flink.CheckpointID(path)
+	if ok {
+		kind = flink.KindCheckpoint
+	}
+	p.m.Snapshot, p.m.HadSnapshot = flink.Snapshot{Path: path, Kind: kind, ID: id}, true
 }
 
 // severalJobs stops a run whose program started more than one job. What its own job completed is kept.
 func (p *pass) severalJobs(c *RunRecord) Plan {
-	p.refuse("SeveralJobs", "the program starts more than one job; one execute() per program is supported")
+	p.refuse(c, "SeveralJobs", "the program starts more than one job; one execute() per program is supported")
 	p.end(c, EndCanceled, &flink.Cause{Message: "its program starts more than one job"})
 	return p.impossible()
 }
@@ -358,7 +366,7 @@ func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
 	case c.Denied != nil && s.REST.JobsListed:
 		if d := *c.Denied; d.Permanent() {
 			p.end(c, EndAbandoned, &d.Cause)
-			p.refuse(string(d.Kind), "%s", p.sentence(d.Cause, failure.AtStart))
+			p.refuse(c, string(d.Kind), "%s", p.sentence(d.Cause, failure.AtStart))
 			return p.impossible()
 		}
 		return p.giveUp(c, c.Denied.Cause.String())
@@ -391,7 +399,7 @@ func (p *pass) deploying(c *RunRecord, s flink.RunObserved) Plan {
 
 // restoredWrong stops a run that came back from elsewhere than intended (L6) and asks.
 func (p *pass) restoredWrong(c *RunRecord, why string) Plan {
-	p.refuse("RestoredWrong", "run %s was stopped: %s", c.Run, why)
+	p.refuse(c, "RestoredWrong", "run %s was stopped: %s", c.Run, why)
 	p.end(c, EndAbandoned, &flink.Cause{Message: why})
 	return p.act(RestoredWrong, flink.Failed, EndRun{Run: c.Run}, "Stops run %s: %s", c.Run, why)
 }
