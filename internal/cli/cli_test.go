@@ -301,9 +301,7 @@ func TestWaitEndsWhenTheGoalIsMet(t *testing.T) {
 	f := &fakeHub{jobs: []*flinkv1.Job{j}}
 	got, took := during(t, f, func() {
 		<-time.After(4500 * time.Millisecond) // of false time
-		next := proto.CloneOf(j)
-		next.GetStatus().SetObservedGeneration(4)
-		f.jobs[0] = next
+		f.first(func(j *flinkv1.Job) { j.GetStatus().SetObservedGeneration(4) })
 	}, "wait", "job/clicks", "--for", "condition=Ready", "--timeout", "60s")
 	if got.code != ExitOK || took != 5*time.Second {
 		t.Errorf("exit %d after %s: %s%s", got.code, took, got.out, got.err)
@@ -330,9 +328,7 @@ func TestWaitOutlastsAHubThatIsAwayForAMoment(t *testing.T) {
 	}
 	got, _ := during(t, f, func() {
 		<-time.After(4500 * time.Millisecond)
-		next := proto.CloneOf(f.jobs[0])
-		next.GetStatus().SetState("Suspended")
-		f.jobs[0] = next
+		f.first(func(j *flinkv1.Job) { j.GetStatus().SetState("Suspended") })
 	}, "wait", "job/clicks", "--for", "state=Suspended")
 	if got.code != ExitOK {
 		t.Errorf("exit %d: %s", got.code, got.err)
@@ -347,7 +343,7 @@ func TestDeleteWaitsUntilNothingIsLeft(t *testing.T) {
 	f := &fakeHub{jobs: sampleJobs()}
 	got, took := during(t, f, func() {
 		<-time.After(2500 * time.Millisecond)
-		f.jobs = nil
+		f.change(func([]*flinkv1.Job) []*flinkv1.Job { return nil })
 	}, "delete", "job", "clicks", "--policy", "savepoint", "--wait")
 	if got.code != ExitOK || took != 3*time.Second || got.out != "job/clicks deleting\njob/clicks deleted\n" || f.deleted[0] != "clicks savepoint" {
 		t.Errorf("exit %d after %s, %q: %s%s", got.code, took, f.deleted, got.out, got.err)
@@ -358,9 +354,9 @@ func TestApplyWaitEndsAtOnceWhenTheJobFailed(t *testing.T) {
 	f := &fakeHub{}
 	got, took := during(t, f, func() {
 		<-time.After(1500 * time.Millisecond)
-		next := proto.CloneOf(f.jobs[0])
-		next.SetStatus(flinkv1.JobStatus_builder{State: "Failed", Freshness: "live", Message: "no class com.X"}.Build())
-		f.jobs[0] = next
+		f.first(func(j *flinkv1.Job) {
+			j.SetStatus(flinkv1.JobStatus_builder{State: "Failed", Freshness: "live", Message: "no class com.X"}.Build())
+		})
 	}, "apply", "-f", "-", "--wait")
 	if got.code != ExitError || took != 2*time.Second || got.out != "job/fresh created\n" || got.err != "error: job/fresh Failed: no class com.X\n" {
 		t.Errorf("exit %d after %s: %s%s", got.code, took, got.out, got.err)
@@ -369,22 +365,20 @@ func TestApplyWaitEndsAtOnceWhenTheJobFailed(t *testing.T) {
 
 func TestWatchWritesWhatChangesAndNotWhatAges(t *testing.T) {
 	f := &fakeHub{jobs: sampleJobs()[:2]}
-	ctx, stop := context.WithCancel(context.Background())
 	var got result
 	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			got = f.do(ctx, "", "get", "jobs", "-w")
 		}()
 		<-time.After(2500 * time.Millisecond)
-		next := proto.CloneOf(f.jobs[0])
-		next.GetStatus().SetState("Upgrading")
-		f.jobs = []*flinkv1.Job{next, f.jobs[1]}
+		f.first(func(j *flinkv1.Job) { j.GetStatus().SetState("Upgrading") })
 		<-time.After(2 * time.Second)
-		older := proto.CloneOf(next)
-		older.GetMetadata().SetCreatedAt(ago(99 * time.Hour))
-		f.jobs = []*flinkv1.Job{older}
+		f.first(func(j *flinkv1.Job) { j.GetMetadata().SetCreatedAt(ago(99 * time.Hour)) })
+		f.change(func(jobs []*flinkv1.Job) []*flinkv1.Job { return jobs[:1] })
 		<-time.After(2 * time.Second)
 		stop()
 		<-done

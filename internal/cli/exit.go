@@ -105,6 +105,7 @@ func (h *hub) explain(ctx context.Context, err error) error {
 		code = ExitUnreachable
 	case connect.CodePermissionDenied, connect.CodeUnauthenticated:
 		text += fmt.Sprintf(": context %q is not allowed to do this", h.name)
+	default: // its text is all there is to say
 	}
 	if text == "" {
 		text = "the hub answered " + call.Code().String() + " without saying why: see its log"

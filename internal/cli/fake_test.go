@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type fakeHub struct {
 	adminv1connect.UnimplementedJobServiceHandler
 	adminv1connect.UnimplementedClusterServiceHandler
 
+	mu       sync.Mutex // guards all below; what jobs and clusters point to is never changed
 	jobs     []*flinkv1.Job
 	clusters []*adminv1.Cluster
 	fail     func(call string) error
@@ -41,6 +43,22 @@ type fakeHub struct {
 	applied  []*flinkv1.Job
 	deleted  []string
 	pageSize int
+}
+
+// change replaces the jobs while commands run.
+func (f *fakeHub) change(to func(jobs []*flinkv1.Job) []*flinkv1.Job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobs = to(f.jobs)
+}
+
+// first is a change of the first job.
+func (f *fakeHub) first(edit func(*flinkv1.Job)) {
+	f.change(func(jobs []*flinkv1.Job) []*flinkv1.Job {
+		next := proto.CloneOf(jobs[0])
+		edit(next)
+		return append([]*flinkv1.Job{next}, jobs[1:]...)
+	})
 }
 
 func (f *fakeHub) called(call string) error {
@@ -51,16 +69,25 @@ func (f *fakeHub) called(call string) error {
 	return f.fail(call)
 }
 
-func (f *fakeHub) find(tenant, name string) (*flinkv1.Job, error) {
+func (f *fakeHub) lookup(tenant, name string) *flinkv1.Job {
 	for _, j := range f.jobs {
 		if j.GetMetadata().GetName() == name && j.GetMetadata().GetTenant() == tenant {
-			return j, nil
+			return j
 		}
+	}
+	return nil
+}
+
+func (f *fakeHub) find(tenant, name string) (*flinkv1.Job, error) {
+	if j := f.lookup(tenant, name); j != nil {
+		return j, nil
 	}
 	return nil, connect.Errorf(connect.CodeNotFound, "no job %q", name)
 }
 
 func (f *fakeHub) GetJob(_ context.Context, req *adminv1.GetJobRequest) (*adminv1.GetJobResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.called("GetJob"); err != nil {
 		return nil, err
 	}
@@ -72,6 +99,8 @@ func (f *fakeHub) GetJob(_ context.Context, req *adminv1.GetJobRequest) (*adminv
 }
 
 func (f *fakeHub) ListJobs(_ context.Context, req *adminv1.ListJobsRequest) (*adminv1.ListJobsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.called("ListJobs " + req.GetPageToken()); err != nil {
 		return nil, err
 	}
@@ -90,13 +119,15 @@ func (f *fakeHub) ListJobs(_ context.Context, req *adminv1.ListJobsRequest) (*ad
 }
 
 func (f *fakeHub) ApplyJob(_ context.Context, req *adminv1.ApplyJobRequest) (*adminv1.ApplyJobResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.called("ApplyJob"); err != nil {
 		return nil, err
 	}
 	f.applied = append(f.applied, req.GetJob())
 	m := req.GetJob().GetMetadata()
-	old, err := f.find(m.GetTenant(), m.GetName())
-	if err != nil {
+	old := f.lookup(m.GetTenant(), m.GetName())
+	if old == nil {
 		f.jobs = append(f.jobs, req.GetJob())
 		return adminv1.ApplyJobResponse_builder{Job: req.GetJob(), Result: "created"}.Build(), nil
 	}
@@ -108,6 +139,8 @@ func (f *fakeHub) ApplyJob(_ context.Context, req *adminv1.ApplyJobRequest) (*ad
 }
 
 func (f *fakeHub) DeleteJob(_ context.Context, req *adminv1.DeleteJobRequest) (*adminv1.DeleteJobResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.called("DeleteJob"); err != nil {
 		return nil, err
 	}
@@ -120,6 +153,8 @@ func (f *fakeHub) DeleteJob(_ context.Context, req *adminv1.DeleteJobRequest) (*
 }
 
 func (f *fakeHub) RestartJob(_ context.Context, req *adminv1.RestartJobRequest) (*adminv1.RestartJobResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.called("RestartJob"); err != nil {
 		return nil, err
 	}
@@ -131,6 +166,8 @@ func (f *fakeHub) RestartJob(_ context.Context, req *adminv1.RestartJobRequest) 
 }
 
 func (f *fakeHub) ListClusters(context.Context, *adminv1.ListClustersRequest) (*adminv1.ListClustersResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.called("ListClusters"); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -31,7 +33,7 @@ func serve(t *testing.T, f *fakeHub, authority *identitytest.Authority, check fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second, TLSConfig: identity.ServerTLS(identity.Server{
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: identity.ServerTLS(identity.Server{
 		Source: authority.Source(authority.Hub(time.Hour)), TrustDomain: "example.org", Check: check, NextProtos: []string{"h2", "http/1.1"},
 	})}
 	ended := make(chan struct{})

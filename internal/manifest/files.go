@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,10 +29,9 @@ func (f Form[M]) Load(paths []string, stdin io.Reader) ([]Document[M], error) {
 				return nil, err
 			}
 			more, err := f.Read(name, data)
-			switch bad, ok := err.(Faults); {
-			case ok:
+			if bad, ok := errors.AsType[Faults](err); ok {
 				faults = append(faults, bad...)
-			case len(more) == 0:
+			} else if len(more) == 0 {
 				faults = append(faults, &Fault{File: name, Text: "has no " + f.Kind + " in it"})
 			}
 			docs = append(docs, more...)

@@ -180,7 +180,7 @@ func anyJob() *rapid.Generator[*flinkv1.Job] {
 			ApiVersion: "waterwheel.dev/v1", Kind: "Job",
 			Metadata: flinkv1.Metadata_builder{
 				Name: text.Draw(t, "name"), Labels: rapid.MapOfN(text, text, 0, 4).Draw(t, "labels"), Uid: text.Draw(t, "uid"),
-				Generation: proto.Int32(rapid.Int32().Draw(t, "generation")), Revision: text.Draw(t, "revision"), CreatedAt: at,
+				Generation: new(rapid.Int32().Draw(t, "generation")), Revision: text.Draw(t, "revision"), CreatedAt: at,
 			}.Build(),
 			Spec: flinkv1.JobSpec_builder{
 				Cluster: text.Draw(t, "cluster"), Parallelism: rapid.Int32().Draw(t, "parallelism"), Jar: flinkv1.Jar_builder{

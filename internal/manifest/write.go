@@ -95,8 +95,9 @@ func single(fd protoreflect.FieldDescriptor, v protoreflect.Value) any {
 			return string(d.Name())
 		}
 		return bare(strconv.Itoa(int(v.Enum())))
+	default:
+		return v.String() // texts; and numbers of 64 bits, which JSON cannot hold
 	}
-	return v.String() // texts; and numbers of 64 bits, which JSON cannot hold
 }
 
 // timestampText is the time as protobuf's JSON has it; a time that it cannot write is shown as seconds.
