@@ -337,7 +337,7 @@ func (d dev) joined(ctx context.Context, p *progress, w world) error {
 
 func (d dev) whatNext(p *progress, w world) {
 	p.line("")
-	p.line("A hub and %d agents are up, in %s.", len(w.Clusters), d.at)
+	p.line("The hub is up in %s, with the agents of: %s", d.at, names(w.Clusters))
 	p.line("  export WATERWHEEL_CONFIG=%s", d.at.context())
 	p.line("  waterwheel get clusters")
 	p.line("  waterwheel apply -f JOB.yaml         jars: put them into %s", d.at.usrlib())

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 )
@@ -58,6 +59,14 @@ func (w *world) cluster(name string) (cluster, bool) {
 }
 
 func (c cluster) process() string { return agentPrefix + c.Name }
+
+func names(clusters []cluster) string {
+	all := make([]string, len(clusters))
+	for i, c := range clusters {
+		all[i] = c.Name
+	}
+	return strings.Join(all, ", ")
+}
 
 func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 

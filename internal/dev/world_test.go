@@ -199,6 +199,8 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 		if pid := s.pids()["agent-dev-3"]; pid != 0 {
 			t.Errorf("pid %d", pid)
 		}
+		s.up(upOptions{})
+		s.until("the next up brings it back", func() bool { return s.pids()["agent-dev-3"] != 0 })
 	})
 	t.Run("down leaves no process, up brings the world back, purge leaves no file", func(t *testing.T) {
 		ports := must2(s.d.at.load())
@@ -296,7 +298,7 @@ func TestADirectoryHasOneNameBeforeAndAfterItIsMade(t *testing.T) {
 }
 
 func TestFlagsAreCheckedBeforeAnythingHappens(t *testing.T) {
-	for _, args := range [][]string{{"up", "--clusters", "-1"}, {"status", "-o", "yaml"}, {"cut"}, {"heal", "a", "b"}, {"up", "x"}} {
+	for _, args := range [][]string{{"up", "--clusters", "-1"}, {"status", "-o", "yaml"}, {"cut"}, {"heal", "a", "b"}, {"up", "x"}, {"nope"}} {
 		c := Command()
 		c.SetArgs(append(args, "--dir", t.TempDir()))
 		c.SetOut(&bytes.Buffer{})
