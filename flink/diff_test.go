@@ -9,9 +9,9 @@ import (
 
 // leaves calls visit with each settable leaf of a struct, and its path in Go.
 func leaves(v reflect.Value, path string, visit func(leaf reflect.Value, path string)) {
-	for i := range v.NumField() {
-		at := path + "." + v.Type().Field(i).Name
-		if f := v.Field(i); f.Kind() == reflect.Struct {
+	for field, f := range v.Fields() {
+		at := path + "." + field.Name
+		if f.Kind() == reflect.Struct {
 			leaves(f, at, visit)
 		} else {
 			visit(f, at)

@@ -14,8 +14,8 @@ func filled(t *testing.T, v reflect.Value) {
 	t.Helper()
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			filled(t, v.Field(i))
+		for _, field := range v.Fields() {
+			filled(t, field)
 		}
 	case reflect.String:
 		v.SetString("x")
