@@ -11,11 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/spf13/cobra"
-
-	"github.com/waterwheel-io/waterwheel/agent"
-	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // version is set by the linker.
@@ -28,50 +23,4 @@ func main() {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
-}
-
-func command() *cobra.Command {
-	var file string
-	root := &cobra.Command{
-		Use: "waterwheel-agent", Short: "Makes the hub's orders true in one cluster", Args: cobra.NoArgs,
-		SilenceUsage: true, SilenceErrors: true, CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), file) },
-	}
-	root.PersistentFlags().StringVar(&file, "config", "agent.yaml", "the agent's file")
-	root.AddCommand(
-		&cobra.Command{
-			Use: "down", Short: "End every run of this agent; their state stays", Args: cobra.NoArgs,
-			RunE: func(c *cobra.Command, _ []string) error { return down(c.Context(), file) },
-		},
-		&cobra.Command{
-			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-			Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
-		},
-	)
-	return root
-}
-
-func run(ctx context.Context, file string) error {
-	cfg, err := agent.LoadConfig(file)
-	if err != nil {
-		return err
-	}
-	log, err := telemetry.NewLogger(os.Stderr, cfg.Log.Format, cfg.Log.Level)
-	if err != nil {
-		return err
-	}
-	a, err := agent.New(ctx, cfg, agent.Deps{Version: version, Logger: log})
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return a.Run(ctx)
-}
-
-func down(ctx context.Context, file string) error {
-	cfg, err := agent.LoadConfig(file)
-	if err != nil {
-		return err
-	}
-	return agent.EndRuns(ctx, cfg)
 }

@@ -77,6 +77,7 @@ type Job struct {
 // Status is what stories read of a job's status.
 type Status struct {
 	ObservedGeneration int32  `json:"observedGeneration"`
+	RecordedGeneration int32  `json:"recordedGeneration"`
 	State              string `json:"state"`
 	Run                int32  `json:"run"`
 	Situation          string `json:"situation"`

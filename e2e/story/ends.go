@@ -29,8 +29,8 @@ func (t *teller) finished(ctx context.Context) error {
 	if err := t.w.Apply(ctx, spec.yaml()); err != nil {
 		return err
 	}
-	j, err := t.w.WaitJob(ctx, "bounded", "Finished at generation 2", time.Minute, func(j stage.Job) bool {
-		return finished(j) && j.Metadata.Generation == 2 && j.Status.ObservedGeneration == 2
+	j, err := t.w.WaitJob(ctx, "bounded", "Finished with generation 2 on record", time.Minute, func(j stage.Job) bool {
+		return finished(j) && j.Metadata.Generation == 2 && j.Status.RecordedGeneration == 2
 	})
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (t *teller) impossible(ctx context.Context) error {
 	}
 	for _, f := range t.faults() {
 		j, err := t.w.WaitJob(ctx, f.name, "Failed with nothing running", 3*time.Minute, func(j stage.Job) bool {
-			return j.Status.State == "Failed" && len(stage.Processes(j.Metadata.UID+"-")) == 0
+			return j.Status.State == "Failed" && j.Status.Situation == "StartImpossible" && len(stage.Processes(j.Metadata.UID+"-")) == 0
 		})
 		if err != nil {
 			return err
