@@ -12,6 +12,7 @@ import (
 func (p *pass) ended() Plan {
 	c := p.m.Current
 	e := c.End
+	p.m.Previous = nil // it waited for a proof that does not come
 	if n := p.m.Next; n != nil && (p.suspend() || p.refused() || p.outdatedNext(n) || p.finished()) {
 		p.m.Next = nil // nothing for it to do any more: it is a leftover
 	}

@@ -20,8 +20,6 @@ func (p *pass) keep() Plan {
 		return p.stopping(c, s)
 	case !c.CancelSince.IsZero():
 		return p.canceling(c, s)
-	case len(s.REST.OtherJobs) > 0:
-		return p.severalJobs(c)
 	}
 	healing, now, missing := p.replaceTaskManager(c, s)
 	switch {
@@ -130,6 +128,10 @@ func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
 		f := p.m.Refused
 		return p.say(PreflightRefused, p.goingOn(), fmt.Sprintf("Generation %d cannot start: %s. Generation %d goes on: %s",
 			f.Generation, f.Message, c.Generation, msg), said{stalled: f.Reason, requeue: p.rhythm()})
+	}
+	if n := len(s.REST.OtherJobs); n > 0 {
+		return p.say(SeveralJobs, p.goingOn(), fmt.Sprintf("%s; beside it run %d jobs that are not of its program; cancel them, a run is for one job alone", msg, n),
+			said{stalled: "SeveralJobs", requeue: slow})
 	}
 	if !j.AllRunning() {
 		msg = fmt.Sprintf("Run %s: %d of %d tasks running, Flink says %s", c.Run, j.TasksRunning, j.TasksTotal, j.State)

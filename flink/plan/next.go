@@ -42,7 +42,7 @@ type Plan struct {
 func Next(o flink.Order, ob flink.Observed, m Memory, now time.Time) Plan {
 	p := &pass{order: o, seen: ob, m: m.clone(), now: now}
 	if now.Sub(ob.At) > staleAfter {
-		return p.wait(StaleObservation, flink.Unknown, slow, "what is known is %s old; not acting on it", age(now.Sub(ob.At)))
+		return p.wait(StaleObservation, flink.Unknown, slow, "What is known is %s old; not acting on it", age(now.Sub(ob.At)))
 	}
 	p.adopt()
 	p.note()

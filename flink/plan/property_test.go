@@ -23,7 +23,7 @@ var lines = []string{
 	"fault preflight com.example.Main: no", "fault ensure 3", "fault submit java.util.concurrent.TimeoutException: ask timed out",
 	"fault answer", "fault two-jobs", "fault restores empty", "fault start-fails com.example.Odd: who knows",
 	"fault savepoints 2", "fault savepoint-hangs", "fault unreadable connection refused", "fault undead", "fault jm-exits",
-	"fault crash before", "fault crash before", "fault crash after", "fault crash after", "fault late 45s", "fault off", "fault off",
+	"fault crash before", "fault crash before", "fault crash after", "fault crash after", "fault late 45s", "fault stuck", "fault off", "fault off",
 }
 
 var pauses = []string{"50ms", "100ms", "150ms", "200ms", "300ms", "400ms", "500ms", "1s", "2s", "3s", "5s", "10s", "30s", "2m"}
@@ -70,6 +70,22 @@ func heal(t *rapid.T, s *script) {
 func settled(s *script, p plan.Plan) error {
 	st := p.Status
 	spec := s.w.order.Spec
+	alive := 0
+	for _, r := range s.w.runs {
+		if r.alive() {
+			alive++
+		}
+	}
+	switch st.State {
+	case flink.Failed, flink.Suspended, flink.Finished:
+		if alive > 0 {
+			return fmt.Errorf("%s, and %d runs live", st.State, alive)
+		}
+	case flink.Running:
+		if st.Condition(flink.ConditionReady).Status == flink.True && alive != 1 {
+			return fmt.Errorf("%s, and %d runs live", st.State, alive)
+		}
+	}
 	switch {
 	case st.Condition(flink.ConditionStalled).Status == flink.True:
 		return nil

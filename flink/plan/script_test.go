@@ -357,6 +357,15 @@ func (s *script) setFault(rest string) error {
 		f.undead = true
 	case "jm-exits":
 		f.jmExits = true
+	case "stuck":
+		f.stuck = true
+		return s.withJob(func(s *script, r *run) {
+			if r.job.state == flink.JobRunning {
+				r.job.become(flink.JobRestarting, s.w.now)
+				r.job.pos = r.job.from
+				s.w.failTriggers(r, "a task failed")
+			}
+		})
 	case "no-proof":
 		f.noProof = true
 	case "crash":

@@ -15,6 +15,7 @@ const (
 	Submitting       Situation = "Submitting"       // the job is handed in
 	Starting         Situation = "Starting"         // the job deploys and restores
 	RestoredWrong    Situation = "RestoredWrong"    // came back from elsewhere than intended
+	SeveralJobs      Situation = "SeveralJobs"      // jobs run beside ours that are not of its program
 	InSync           Situation = "InSync"           // all as it should be
 	TasksNotRunning  Situation = "TasksNotRunning"  // Flink restarts tasks by itself
 	TaskManagerLost  Situation = "TaskManagerLost"  // a TaskManager is missing and being replaced

@@ -57,6 +57,7 @@ type faults struct {
 	jmExits    bool           // every JobManager that starts ends at once, while set
 	late       time.Duration  // observations are this old
 	crash      string         // "before" or "after": the agent dies around its next act
+	stuck      bool          // a job that restarts does not come up again, while set
 	noProof    bool           // Flink does not say where a job came from, while set
 }
 
@@ -219,6 +220,7 @@ func (w *world) tick(r *run, step time.Duration) {
 		case w.fault.startFails != nil && j.state == flink.JobCreated:
 			j.become(flink.JobFailed, w.now)
 			j.cause = w.fault.startFails
+		case w.fault.stuck && j.state == flink.JobRestarting:
 		case r.slots(w.now) && age >= deployTime:
 			j.become(flink.JobRunning, w.now)
 			j.nextChk = w.now.Add(r.launch.Spec.CheckpointInterval())
