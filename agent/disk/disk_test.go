@@ -191,6 +191,9 @@ func TestARejectedRowIsRecordedAndTheLastGoodOneStaysInForce(t *testing.T) {
 				t.Errorf("recorded = %+v: the rest of the frame must go on", got)
 			}
 			s = reopen(t, s, path+name)
+			if again := s.Rejected(); !slices.Equal(again, got.Nacks) {
+				t.Errorf("rejected after reopen = %+v, want %+v", again, got.Nacks)
+			}
 			if rec, ok, err := s.Load(t.Context(), "a"); err != nil || !ok || rec.Order.Generation != 1 {
 				t.Errorf("a = %+v %v %v, want generation 1", rec, ok, err)
 			}
@@ -199,6 +202,9 @@ func TestARejectedRowIsRecordedAndTheLastGoodOneStaysInForce(t *testing.T) {
 			}
 			if got := record(t, s, frame(4, orderRow("a", 1, 4, 3, 1))); !slices.Equal(got.Changed, []string{"a"}) {
 				t.Errorf("the mended row was not taken: %+v", got)
+			}
+			if left := s.Rejected(); len(left) != 0 {
+				t.Errorf("rejected after the mend = %+v", left)
 			}
 		})
 	}

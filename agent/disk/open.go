@@ -83,6 +83,7 @@ type Store struct {
 	rows     map[string]row
 	reports  map[string]feed.Report
 	tree     digest.Tree // of the live rows
+	live     int         // how many there are
 	cursor   feed.Cursor
 	maxEpoch int64
 	reportID uint64
@@ -259,10 +260,7 @@ func (s *Store) load(tx *bolt.Tx) error {
 		if r.err != nil {
 			return r.err
 		}
-		s.rows[uid] = r.value
-		if !r.value.Deleted {
-			s.tree.Add(r.value.digest(uid))
-		}
+		s.replace(uid, r.value)
 	}
 	for uid, r := range eachJSON[feed.Report](tx.Bucket(bucketReports)) {
 		if r.err != nil {

@@ -51,14 +51,22 @@ func (r row) digest(uid string) digest.Row {
 func (s *Store) Standing() feed.Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
-	for _, r := range s.rows {
-		if !r.Deleted {
-			n++
+
+	return feed.Standing{SiteUID: s.site, Cursor: s.cursor, MaxEpoch: s.maxEpoch, Root: s.tree.Root(), Count: s.live}
+}
+
+// Rejected is a nack for each row whose newest version is not in force, in no order.
+func (s *Store) Rejected() []feed.Nack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []feed.Nack
+	for uid, r := range s.rows {
+		if r.Rejected != nil {
+			out = append(out, feed.Nack{UID: uid, Version: r.Version, Code: r.Rejected.Code, Class: r.Rejected.Class, Text: r.Rejected.Text})
 		}
 	}
 
-	return feed.Standing{SiteUID: s.site, Cursor: s.cursor, MaxEpoch: s.maxEpoch, Root: s.tree.Root(), Count: n}
+	return out
 }
 
 // Record takes a frame: rows newer than what is recorded, then the cursor, in one transaction that is durable when it
@@ -194,9 +202,11 @@ func putFrame(tx *bolt.Tx, rows map[string]row, bodies map[string][]byte, cursor
 func (s *Store) replace(uid string, r row) {
 	if old, ok := s.rows[uid]; ok && !old.Deleted {
 		s.tree.Remove(old.digest(uid))
+		s.live--
 	}
 	if !r.Deleted {
 		s.tree.Add(r.digest(uid))
+		s.live++
 	}
 	s.rows[uid] = r
 }

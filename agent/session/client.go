@@ -86,22 +86,27 @@ func (c *Client) State() State {
 
 // Run keeps one stream to the hub until ctx ends. It returns nil then and nothing else ends it.
 func (c *Client) Run(ctx context.Context) error {
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	failures := 0 // in a row
+	for ctx.Err() == nil {
 		c.become(Connecting)
+		select {
+		case <-c.cfg.Rotated: // the next handshake shows the new certificate anyway
+		default:
+		}
 		s, err := c.open(ctx)
 		if err == nil {
 			welcomed := time.Now()
-			attempt = 0
-			if err = c.serve(ctx, s); time.Since(welcomed) < settledAfter {
-				attempt = 1
+			if err = c.serve(ctx, s); time.Since(welcomed) >= settledAfter {
+				failures = 0
 			}
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		e := classify(err)
-		wait := e.wait(attempt, mathrand.Float64()) //nolint:gosec // jitter
-		c.ended(err, e, attempt+1, wait)
+		wait := e.wait(failures, mathrand.Float64()) //nolint:gosec // jitter
+		failures++
+		c.ended(err, e, failures, wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

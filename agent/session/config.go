@@ -19,10 +19,22 @@ import (
 
 // Store is what the session needs of the agent's store. Its methods may be called from any goroutine.
 type Store interface {
+	Records
+	Outbox
+}
+
+// Records are the rows of the hub.
+type Records interface {
 	// Standing is what the agent says of its records when it greets, and in each Tick.
 	Standing() feed.Standing
 	// Record takes a frame whole or not at all, durably, or refuses it with feed.ErrFenced.
 	Record(ctx context.Context, f feed.Frame) (feed.Recorded, error)
+	// Rejected is a nack for each row on record that is not in force: the hub may have missed it.
+	Rejected() []feed.Nack
+}
+
+// Outbox is what the hub must not miss.
+type Outbox interface {
 	// PutReport keeps a status durably until it is settled.
 	PutReport(ctx context.Context, uid string, st flink.Status) (feed.Report, error)
 	// Reports are the statuses not settled yet, oldest first, at most one a job.

@@ -61,10 +61,8 @@ func (c *Client) forget(uids []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, uid := range uids {
-		if c.latest[uid].Gone {
-			delete(c.latest, uid)
-			delete(c.dirty, uid)
-		}
+		delete(c.latest, uid)
+		delete(c.dirty, uid)
 	}
 }
 
@@ -97,9 +95,10 @@ func (c *Client) takeDirty(now, last time.Time) []feed.Report {
 	})
 	out := make([]feed.Report, 0, min(len(uids), reportRows))
 	for _, uid := range uids[:min(len(uids), reportRows)] {
-		st := c.latest[uid]
-		out = append(out, feed.Report{UID: uid, Term: st.Term, Status: st})
 		delete(c.dirty, uid)
+		if st, ok := c.latest[uid]; ok { // else forgotten meanwhile
+			out = append(out, feed.Report{UID: uid, Term: st.Term, Status: st})
+		}
 	}
 
 	return out

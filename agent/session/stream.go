@@ -111,6 +111,11 @@ func (s *stream) greet() error {
 	if w == nil || w.GetMode() != agentv1.Mode_MODE_RESUME {
 		return fmt.Errorf("%w: answer to Hello is frame %d in mode %s", errBadFrame, m.WhichFrame(), w.GetMode())
 	}
+	// The ack of a row that was refused may have been lost: the refusals are said again.
+	s.acks.cursor = st.Cursor
+	if nacks := s.c.cfg.Store.Rejected(); len(nacks) > 0 && !st.Cursor.IsZero() {
+		s.acks.add(st.Cursor, nacks, 0, time.Now())
+	}
 	s.session, s.epoch = w.GetSession(), epochFromProto(w.GetEpoch())
 	if _, err := s.c.cfg.Store.Record(s.ctx, feed.Frame{Epoch: s.epoch}); err != nil {
 		return fmt.Errorf("note the hub's epoch: %w", err)

@@ -307,6 +307,11 @@ func TestABreakAfterEachFrameLosesNothing(t *testing.T) {
 			synctest.Wait()
 			w.order("eu-1", uid(0), 2, 1)
 			w.tombstone("eu-1", uid(1), 1)
+			w.write(func(tx *store.Txn) {
+				bad := w.row("eu-1", uid(3), 2, 1)
+				bad.Schema = 99
+				tx.PutOrder(bad)
+			})
 			if err := a.client.Report(t.Context(), uid(2), flink.Status{State: flink.Failed, Term: 1}); err != nil {
 				t.Fatal(err)
 			}
@@ -319,6 +324,9 @@ func TestABreakAfterEachFrameLosesNothing(t *testing.T) {
 			w.same(a)
 			if st, ok := w.store.Status(uid(2)); !ok || st.Status.State != flink.Failed {
 				t.Errorf("after %d writes: the durable report is lost: %+v", n, st.Status)
+			}
+			if st, _ := w.store.Status(uid(3)); st.Nack == nil || a.generation(uid(3)) > 1 {
+				t.Errorf("after %d writes: the nack is lost", n)
 			}
 			if a.generation(uid(0)) != 2 || a.disk.Standing().Count != 3 || a.client.State().Pending != 0 {
 				t.Errorf("after %d writes: generation %d, standing %+v", n, a.generation(uid(0)), a.disk.Standing())

@@ -73,8 +73,8 @@ func (sn *session) run() error {
 	if err := sn.rpc.Send(agentv1.SyncResponse_builder{Welcome: welcome}.Build()); err != nil {
 		return err
 	}
-	sn.srv.log.Debug("stream welcomed", telemetry.KeyCluster, sn.peer.ClusterUID, "session", sn.id,
-		telemetry.KeyRevision, sn.window.sent)
+	sn.srv.log.Info("agent connected", telemetry.KeyCluster, sn.peer.ClusterUID, "session", sn.id,
+		telemetry.KeyRevision, int64(sn.window.sent))
 	wg.Go(func() { sn.end(sn.receive()) })
 	wg.Go(func() { sn.end(sn.transmit()) })
 
