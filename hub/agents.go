@@ -34,16 +34,15 @@ func roleAgent(check func(identity.Peer) error) func(identity.Peer) error {
 	}
 }
 
-// newAgentServer makes the gRPC server for agents.
-func newAgentServer(src identity.Source, trustDomain string, check func(identity.Peer) error, log *slog.Logger) *grpc.Server {
+// newAgentServer makes the gRPC server for agents. No handshake outlives ctx; streams do.
+func newAgentServer(ctx context.Context, src identity.Source, trustDomain string, check func(identity.Peer) error, log *slog.Logger) *grpc.Server {
 	creds := credentials.NewTLS(identity.ServerTLS(identity.Server{
 		Source: src, TrustDomain: trustDomain, Check: roleAgent(check),
 		AllowAnonymous: true, // a token is the proof of who joins; the table refuses all else
 	}))
 
 	return grpc.NewServer(append(session.ServerOptions(),
-		grpc.Creds(newTurnstile(creds, log)),
-		grpc.SharedWriteBuffer(true),
+		grpc.Creds(newTurnstile(ctx, creds, log)),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			if err := authorize(ctx, info.FullMethod, log); err != nil {
 				return nil, err
@@ -70,7 +69,7 @@ func authorize(ctx context.Context, method string, log *slog.Logger) error {
 	if err == nil {
 		return nil
 	}
-	log.Warn("call refused", "method", method, "peer", caller.String(), telemetry.Err(err))
+	log.Warn("call refused", telemetry.KeyMethod, method, telemetry.KeyPeer, caller.String(), telemetry.Err(err))
 	if caller.IsZero() {
 		return status.Error(codes.Unauthenticated, err.Error())
 	}

@@ -70,7 +70,7 @@ func LoadConfig(name string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("reading the hub's configuration: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	cfg := DefaultConfig()
 	if err := yaml.NewDecoder(f, yaml.Strict()).Decode(&cfg); err != nil {
 		// Its own form is a drawing of several lines; people get one.

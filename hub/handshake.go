@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -28,20 +29,24 @@ var errCrowded = errors.New("too many handshakes are waiting")
 // byte has come, so that silent ones cannot keep the others out.
 type turnstile struct {
 	credentials.TransportCredentials
+	ctx     context.Context // ends what has not come through yet
 	places  chan struct{}
 	waiting *atomic.Int64
 	log     *slog.Logger
 }
 
-func newTurnstile(creds credentials.TransportCredentials, log *slog.Logger) turnstile {
+// newTurnstile lets through until ctx ends; it then closes the connections whose handshake is not over, on which a server
+// that stops would wait.
+func newTurnstile(ctx context.Context, creds credentials.TransportCredentials, log *slog.Logger) turnstile {
 	return turnstile{
-		TransportCredentials: creds, log: log, waiting: new(atomic.Int64),
+		TransportCredentials: creds, log: log, ctx: ctx, waiting: new(atomic.Int64),
 		places: make(chan struct{}, handshakesPerCore*runtime.GOMAXPROCS(0)),
 	}
 }
 
 // ServerHandshake implements credentials.TransportCredentials. The caller has put a deadline on the connection.
 func (t turnstile) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	defer context.AfterFunc(t.ctx, func() { raw.Close() })()
 	if t.waiting.Add(1) > maxWaiting {
 		t.waiting.Add(-1)
 
@@ -61,7 +66,7 @@ func (t turnstile) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	}
 	conn, info, err := t.TransportCredentials.ServerHandshake(first)
 	if err != nil {
-		t.log.Info("handshake refused", "addr", raw.RemoteAddr().String(), telemetry.Err(err))
+		t.log.Info("handshake refused", telemetry.KeyAddr, raw.RemoteAddr().String(), telemetry.Err(err))
 	}
 
 	return conn, info, err

@@ -39,13 +39,12 @@ type Hub struct {
 	cfg       Config
 	log       *slog.Logger
 	authority *ca.Authority
-	source    *ca.HubSource
 	store     *store.Store
-	jobs      *jobs.Service
 	members   *ca.Members
 	sessions  *session.Server
 
 	agents     *grpc.Server
+	drain      func() // of the agents' port
 	people     *http.Server
 	watch      *telemetry.Server // nil: no metrics port
 	agentsPort net.Listener
@@ -61,9 +60,6 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Hub, error) {
 	h := &Hub{cfg: cfg, log: deps.Logger}
 	var err error
 	if h.authority, err = openAuthority(cfg); err != nil {
-		return nil, err
-	}
-	if h.source, err = h.authority.HubSource(cfg.Names, h.log); err != nil {
 		return nil, err
 	}
 	mac, err := openMAC(cfg.Dir)
@@ -114,12 +110,15 @@ func (h *Hub) bind(ctx context.Context, deps Deps) error {
 // wire joins the rooms, bottom up.
 func (h *Hub) wire(registry *prometheus.Registry) error {
 	metrics := telemetry.NewHub(registry)
-	telemetry.ExpiryGauge(registry, func() time.Time { return h.source.Certificate().Leaf.NotAfter })
-	h.jobs = jobs.New(h.store, wire.OrderBytes, nil)
+	source, err := h.authority.HubSource(h.cfg.Names, h.log)
+	if err != nil {
+		return err
+	}
+	telemetry.ExpiryGauge(registry, func() time.Time { return source.Certificate().Leaf.NotAfter })
+	desired := jobs.New(h.store, wire.OrderBytes, nil)
 	h.members = ca.NewMembers(h.authority, h.store, h.cfg.CertificateLife, h.log)
-	var err error
 	h.sessions, err = session.New(session.Config{
-		Store: h.store, Peer: sessionPeer, Gone: h.jobs.Gone, Decode: wire.StatusFromProto,
+		Store: h.store, Peer: sessionPeer, Gone: desired.Gone, Decode: wire.StatusFromProto,
 		Banned:  func(p session.Peer) bool { return h.members.Standing(p.ClusterUID) != nil },
 		Metrics: metrics, Logger: h.log,
 	})
@@ -128,25 +127,30 @@ func (h *Hub) wire(registry *prometheus.Registry) error {
 	}
 
 	domain := h.authority.TrustDomain()
-	h.agents = newAgentServer(h.source, domain, h.members.Check, h.log)
+	handshakes, noMore := context.WithCancel(context.Background())
+	h.drain = func() {
+		noMore()
+		h.sessions.Drain()
+	}
+	h.agents = newAgentServer(handshakes, source, domain, h.members.Check, h.log)
 	h.members.Register(h.agents)
 	h.sessions.Register(h.agents)
 
 	api := admin.Handler(admin.Config{
 		Store: h.store,
 		Apply: func(ctx context.Context, who string, want flink.Job, expect *int32) (store.Job, string, error) {
-			job, result, err := h.jobs.Apply(ctx, who, want, expect)
+			job, result, err := desired.Apply(ctx, who, want, expect)
 
 			return job, string(result), err
 		},
-		Delete: h.jobs.Delete, Restart: h.jobs.Restart,
+		Delete: desired.Delete, Restart: desired.Restart,
 		Invite: h.invite, Remove: h.members.Remove,
 		Session: h.session,
 		Explain: explain,
 		Count:   func(method, code string) { metrics.AdminRequests.Inc(method, code) },
 		Logger:  h.log,
 	})
-	h.people = newAdminServer(h.source, domain, api, h.log)
+	h.people = newAdminServer(source, domain, api, h.log)
 
 	return nil
 }
@@ -220,7 +224,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // serve runs the ports.
 func (h *Hub) serve(ctx context.Context) error {
 	tasks := []run.Task{
-		{Name: "agents", Run: func(ctx context.Context) error { return serveAgents(ctx, h.agents, h.agentsPort, h.sessions.Drain) }},
+		{Name: "agents", Run: func(ctx context.Context) error { return serveAgents(ctx, h.agents, h.agentsPort, h.drain) }},
 		{Name: "admins", Run: func(ctx context.Context) error { return serveAdmins(ctx, h.people, h.peoplePort) }},
 	}
 	if h.watch != nil {

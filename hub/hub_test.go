@@ -100,7 +100,7 @@ func (p *place) call(port, method string, roots *x509.CertPool, cert *tls.Certif
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 
 	return string(text), err
@@ -253,5 +253,38 @@ func TestHubWithoutItsFilesOrOfAnotherTrustDomainIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want it to say %q", name, err, c.want)
 		}
+	}
+}
+
+func TestSilentConnectionsKeepNoAgentOutAndDoNotHoldUpTheEnd(t *testing.T) {
+	p := newPlace(t)
+	_, stop := p.run()
+	roots, _ := p.adminCert()
+	p.mu.Lock()
+	addr := p.addrs[agentsPort]
+	p.mu.Unlock()
+	for range 200 { // many times the handshakes that are let through at once
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}}}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // less than a place may be kept
+	defer cancel()
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		t.Fatalf("an agent was kept out: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("the hub waited %s for connections that never spoke", took)
 	}
 }

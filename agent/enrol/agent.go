@@ -221,7 +221,7 @@ func (a *Agent) join(ctx context.Context, ended *svid) (time.Duration, error) {
 		// It is worth nothing any more.
 		a.cfg.Logger.Warn("used join token cannot be deleted", telemetry.Err(err))
 	}
-	a.cfg.Logger.Info("joined", "cluster", got.cluster, "id", got.id.String(), "until", got.notAfter())
+	a.cfg.Logger.Info("joined", telemetry.KeyCluster, got.cluster, "id", got.id.String(), "until", got.notAfter())
 
 	return look, nil
 }

@@ -86,7 +86,7 @@ func (a *Agent) ask(ctx context.Context, src identity.Source, do func(context.Co
 	if err != nil {
 		return fmt.Errorf("dialling the hub at %s: %w", a.cfg.Hub, err)
 	}
-	defer conn.Close() //nolint:errcheck // the request is over
+	defer conn.Close()
 
 	return do(ctx, agentv1.NewEnrolServiceClient(conn))
 }

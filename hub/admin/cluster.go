@@ -126,4 +126,4 @@ func explainCluster(c store.Cluster, s Session, now time.Time) string {
 	}
 }
 
-func clamp(n int) int32 { return int32(min(n, math.MaxInt32)) } //nolint:gosec // bounded above, counts are not negative
+func clamp(n int) int32 { return int32(min(n, math.MaxInt32)) }

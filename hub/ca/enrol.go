@@ -54,10 +54,10 @@ func (e *enrolment) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agen
 	}
 	got, err := m.enrol(ctx, req.GetToken(), pub)
 	if err != nil {
-		return nil, m.refuse("enrolment refused", err)
+		return nil, m.refuse("Enrol", err)
 	}
-	m.log.Info("cluster enrolled", "cluster", got.cluster.Name, "cluster_uid", got.cluster.UID,
-		"agent_version", req.GetAgentVersion(), "serial", identity.SerialOf(got.chain[0]))
+	m.log.Info("cluster enrolled", telemetry.KeyCluster, got.cluster.Name, "cluster_uid", got.cluster.UID,
+		"agent_version", req.GetAgentVersion(), telemetry.KeySerial, identity.SerialOf(got.chain[0]))
 
 	return agentv1.EnrolResponse_builder{
 		Chain: raw(got.chain), Bundle: raw(m.authority.Roots()), SpiffeId: got.chain[0].URIs[0].String(),
@@ -78,9 +78,9 @@ func (e *enrolment) Renew(ctx context.Context, req *agentv1.RenewRequest) (*agen
 	}
 	chain, err := m.renew(ctx, caller, pub)
 	if err != nil {
-		return nil, m.refuse("renewal refused", err)
+		return nil, m.refuse("Renew", err)
 	}
-	m.log.Info("certificate renewed", "cluster_uid", caller.ID.Name(), "serial", identity.SerialOf(chain[0]))
+	m.log.Info("certificate renewed", "cluster_uid", caller.ID.Name(), telemetry.KeySerial, identity.SerialOf(chain[0]))
 
 	return agentv1.RenewResponse_builder{
 		Chain: raw(chain), Bundle: raw(m.authority.Roots()), NotAfter: timestamppb.New(chain[0].NotAfter),
@@ -239,10 +239,10 @@ func (m *Members) issue(clusterUID string, pub *ecdsa.PublicKey) ([]*x509.Certif
 }
 
 // refuse is the one place where an error becomes a gRPC status. What a caller can mend it is told; the rest is logged.
-func (m *Members) refuse(msg string, err error) error {
+func (m *Members) refuse(method string, err error) error {
 	for _, known := range []error{ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenVoid, ErrBanned, ErrNotFound} {
 		if errors.Is(err, known) {
-			m.log.Warn(msg, telemetry.Err(err))
+			m.log.Warn("certificate refused", telemetry.KeyMethod, method, telemetry.Err(err))
 
 			return status.Error(codes.PermissionDenied, known.Error())
 		}
@@ -250,7 +250,7 @@ func (m *Members) refuse(msg string, err error) error {
 	if errors.Is(err, ErrTooSoon) {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}
-	m.log.Error(msg, telemetry.Err(err))
+	m.log.Error("certificate could not be given", telemetry.KeyMethod, method, telemetry.Err(err))
 
 	return status.Error(codes.Unavailable, "the hub cannot give certificates now; its log says why; try again later")
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/hub/store"
@@ -150,23 +149,9 @@ func standing(c store.Cluster) error {
 	return nil
 }
 
-// Known are the names of the clusters that have not been removed, for near-misses.
-func (m *Members) Known() []string {
-	var names []string
-	view := m.store.View()
-	for _, c := range view.Clusters() {
-		if standing(c) == nil {
-			names = append(names, c.Name)
-		}
-	}
-	slices.Sort(names)
-
-	return names
-}
-
 func newUID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails: the process ends instead
+	rand.Read(b[:]) // never fails: the process ends instead
 
 	return hex.EncodeToString(b[:])
 }
