@@ -89,6 +89,10 @@ func (t *teller) impossible(ctx context.Context) error {
 // refusedEdits: the same faults as edits to a healthy job leave it alone.
 func (t *teller) refusedEdits(ctx context.Context) error {
 	before := t.job.Status
+	first, err := stage.Flink(ctx, before.Links.FlinkUI)
+	if err != nil {
+		return err
+	}
 	for _, f := range t.faults() {
 		spec := t.clicks()
 		spec.parallelism = 2
@@ -106,8 +110,8 @@ func (t *teller) refusedEdits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		stage.Line(os.Stdout, "edit-"+f.name, "situation", j.Status.Situation, "job", own.State, "same_job", own.ID == before.Flink.JobID, "restarts", own.Restarts-1)
-		if own.ID != before.Flink.JobID || j.Status.Run != before.Run || !own.AllRunning() || j.Status.Ready() {
+		stage.Line(os.Stdout, "edit-"+f.name, "situation", j.Status.Situation, "job", own.State, "same_job", own.ID == before.Flink.JobID, "restarts", own.Restarts-first.Restarts)
+		if own.ID != before.Flink.JobID || j.Status.Run != before.Run || own.Restarts != first.Restarts || !own.AllRunning() || j.Status.Ready() {
 			return fmt.Errorf("the old run was disturbed: run %d was %d, Flink says %+v", j.Status.Run, before.Run, own)
 		}
 	}

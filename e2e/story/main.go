@@ -138,7 +138,7 @@ func begin(ctx context.Context, o options) (*teller, func(error) error, error) {
 	if err := stage.Build(ctx, t.w.Bin); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if _, err := t.w.Dev(ctx, "up", "--clusters", "2"); err != nil {
+	if _, err := t.w.Dev(ctx, "up", "--clusters", "2", "--flink", t.minor); err != nil {
 		return nil, nil, errors.Join(err, done(err))
 	}
 	return t, done, nil
