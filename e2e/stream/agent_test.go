@@ -151,6 +151,61 @@ func TestAHubThatStopsTockingIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestADurableReportIsKeptUntilItsOwnAck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := begin(t, "eu-1")
+		defer w.end()
+		seqs, acks := make(chan int64, 100), make(chan int64)
+		stop := w.replaceHub(fakeHub{serve: func(s grpc.BidiStreamingServer[agentv1.SyncRequest, agentv1.SyncResponse]) error {
+			epoch := agentv1.Epoch_builder{Number: 1 << 40, Id: "e"}.Build()
+			err := s.Send(agentv1.SyncResponse_builder{
+				Welcome: agentv1.Welcome_builder{Mode: agentv1.Mode_MODE_RESUME, Epoch: epoch}.Build(),
+			}.Build())
+			go func() {
+				for {
+					m, err := s.Recv()
+					if err != nil {
+						return
+					}
+					if m.GetReport().GetDurable() {
+						seqs <- m.GetReport().GetSeq()
+					}
+				}
+			}()
+			for err == nil {
+				select {
+				case <-s.Context().Done():
+					return nil
+				case ack := <-acks:
+					err = s.Send(agentv1.SyncResponse_builder{Tock: agentv1.Tock_builder{Epoch: epoch, ReportAck: ack}.Build()}.Build())
+				}
+			}
+
+			return err
+		}})
+		defer stop()
+		a := w.start("eu-1")
+		settle()
+		for _, u := range []string{uid(0), uid(1)} {
+			if err := a.client.Report(t.Context(), u, flink.Status{State: flink.Failed, Term: 1}); err != nil {
+				t.Fatal(err)
+			}
+			settle()
+		}
+		first, second := <-seqs, <-seqs
+		for _, c := range []struct {
+			ack  int64
+			left int
+		}{{0, 2}, {first - 1, 2}, {first, 1}, {first, 1}, {second, 0}} {
+			acks <- c.ack
+			settle()
+			if got := a.client.State().Pending; got != c.left {
+				t.Errorf("after an ack of %d: %d reports kept, want %d", c.ack, got, c.left)
+			}
+		}
+	})
+}
+
 func TestARenewedCertificateOpensASecondStreamBeforeTheFirstEnds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := begin(t, "eu-1")

@@ -236,6 +236,35 @@ func TestATombstoneStaysUntilTheJobIsGoneAndThenBothEndsForgetIt(t *testing.T) {
 	})
 }
 
+func TestAJobWithoutTombstoneIsNotDroppedWhateverTheAgentSays(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := begin(t, "eu-1")
+		defer w.end()
+		a := w.start("eu-1")
+		w.order("eu-1", uid(0), 1, 2)
+		settle()
+		for _, term := range []int32{1, 2} {
+			if err := a.client.Report(t.Context(), uid(0), flink.Status{State: flink.Deleting, Term: term, Gone: true}); err != nil {
+				t.Fatal(err)
+			}
+			settle()
+		}
+		if _, ok := w.store.View().Order("eu-1", uid(0)); !ok || a.generation(uid(0)) != 1 {
+			t.Error("the order was dropped without a tombstone")
+		}
+		// A tombstone of a later term is not answered by the end of an earlier one.
+		w.tombstone("eu-1", uid(0), 3)
+		if err := a.client.Report(t.Context(), uid(0), flink.Status{State: flink.Deleting, Term: 2, Gone: true, Message: "late"}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if _, ok := w.store.View().Order("eu-1", uid(0)); !ok {
+			t.Error("the end of an earlier term dropped a later tombstone")
+		}
+		w.same(a)
+	})
+}
+
 func TestARowThatCannotBeUsedIsNackedOnceAndTheLastGoodOneRuns(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := begin(t, "eu-1")
