@@ -53,9 +53,8 @@ func (s *Store) Load(_ context.Context, uid string) (Record, bool, error) {
 				return fmt.Errorf("decode order: %w", err)
 			}
 		}
-		_, err := getJSON(tx.Bucket(bucketMemories), []byte(uid), &rec.Memory)
 
-		return err
+		return getJSON(tx.Bucket(bucketMemories), []byte(uid), &rec.Memory)
 	})
 	if err != nil {
 		return Record{}, false, fmt.Errorf("load job %s: %w", uid, err)
@@ -99,7 +98,7 @@ func (s *Store) Remove(ctx context.Context, uid string) error {
 	err := s.update(ctx, func(tx *bolt.Tx) error {
 		if !told {
 			var m plan.Memory
-			if _, err := getJSON(tx.Bucket(bucketMemories), []byte(uid), &m); err != nil {
+			if err := getJSON(tx.Bucket(bucketMemories), []byte(uid), &m); err != nil {
 				return err
 			}
 			id++

@@ -252,7 +252,7 @@ func (s *Store) load(tx *bolt.Tx) error {
 		return fmt.Errorf("schema is %q, this agent reads %q", got, schema)
 	}
 	for key, into := range map[string]any{string(keyCursor): &s.cursor, string(keyMaxEpoch): &s.maxEpoch, string(keyReportID): &s.reportID} {
-		if _, err := getJSON(tx.Bucket(bucketMeta), []byte(key), into); err != nil {
+		if err := getJSON(tx.Bucket(bucketMeta), []byte(key), into); err != nil {
 			return err
 		}
 	}

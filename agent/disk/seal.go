@@ -48,21 +48,21 @@ func checksum(key, payload []byte) uint32 {
 
 func put(b *bolt.Bucket, key, payload []byte) error { return b.Put(key, seal(key, payload)) }
 
-// getJSON reads one record; false when there is none.
-func getJSON(b *bolt.Bucket, key []byte, into any) (bool, error) {
+// getJSON reads one record; where there is none it leaves into as it is.
+func getJSON(b *bolt.Bucket, key []byte, into any) error {
 	v := b.Get(key)
 	if v == nil {
-		return false, nil
+		return nil
 	}
 	payload, err := unseal(key, v)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if err := json.Unmarshal(payload, into); err != nil {
-		return false, fmt.Errorf("record %q: %w", key, err)
+		return fmt.Errorf("record %q: %w", key, err)
 	}
 
-	return true, nil
+	return nil
 }
 
 type result[T any] struct {
@@ -76,7 +76,7 @@ func eachJSON[T any](b *bolt.Bucket) iter.Seq2[string, result[T]] {
 		c := b.Cursor()
 		for k, _ := c.First(); k != nil; k, _ = c.Next() {
 			var r result[T]
-			_, r.err = getJSON(b, k, &r.value)
+			r.err = getJSON(b, k, &r.value)
 			if !yield(string(k), r) {
 				return
 			}

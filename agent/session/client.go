@@ -88,32 +88,39 @@ func (c *Client) State() State {
 func (c *Client) Run(ctx context.Context) error {
 	failures := 0 // in a row
 	for ctx.Err() == nil {
-		c.become(Connecting)
-		select {
-		case <-c.cfg.Rotated: // the next handshake shows the new certificate anyway
-		default:
-		}
-		s, err := c.open(ctx)
-		if err == nil {
-			welcomed := time.Now()
-			if err = c.serve(ctx, s); time.Since(welcomed) >= settledAfter {
-				failures = 0
-			}
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		e := classify(err)
-		wait := e.wait(failures, mathrand.Float64()) //nolint:gosec // jitter
-		failures++
-		c.ended(err, e, failures, wait)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		failures = c.once(ctx, failures)
 	}
 
 	return nil
+}
+
+// once opens a stream, serves it to its end, and waits until it is time for the next. It returns how many did not last.
+func (c *Client) once(ctx context.Context, failures int) int {
+	c.become(Connecting)
+	select {
+	case <-c.cfg.Rotated: // the next handshake shows the new certificate anyway
+	default:
+	}
+	s, err := c.open(ctx)
+	if err == nil {
+		welcomed := time.Now()
+		if err = c.serve(ctx, s); time.Since(welcomed) >= settledAfter {
+			failures = 0
+		}
+	}
+	if ctx.Err() != nil {
+		return failures
+	}
+	e := classify(err)
+	wait := e.wait(failures, mathrand.Float64())
+	failures++
+	c.ended(err, e, failures, wait)
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+
+	return failures
 }
 
 // serve runs welcomed streams, one after the other as certificates change, until one ends by itself.
@@ -132,7 +139,7 @@ func (c *Client) serve(ctx context.Context, s *stream) error {
 			return s.wait()
 		}
 		s.stop(errReplaced)
-		s.wait() //nolint:errcheck // ended by us
+		_ = s.wait() // ended by us
 		s = next
 	}
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -52,16 +53,20 @@ func classify(err error) ending {
 			continue
 		}
 		e := ending{reason: reasonWord(r.GetReason()), retryAfter: time.Duration(r.GetRetryAfterMs()) * time.Millisecond}
-		switch r.GetReason() {
-		case agentv1.RefusalReason_REFUSAL_REASON_BANNED, agentv1.RefusalReason_REFUSAL_REASON_CLONE,
-			agentv1.RefusalReason_REFUSAL_REASON_COMPARE_UNSUPPORTED, agentv1.RefusalReason_REFUSAL_REASON_EPOCH_AHEAD:
-			e.longest = true
-		}
+		e.longest = slices.Contains(forPeople(), r.GetReason())
 
 		return e
 	}
 
 	return ending{reason: reasonUnavailable, longest: st.Code() == codes.Unimplemented}
+}
+
+// forPeople are the reasons that trying again soon does not help against.
+func forPeople() []agentv1.RefusalReason {
+	return []agentv1.RefusalReason{
+		agentv1.RefusalReason_REFUSAL_REASON_BANNED, agentv1.RefusalReason_REFUSAL_REASON_CLONE,
+		agentv1.RefusalReason_REFUSAL_REASON_COMPARE_UNSUPPORTED, agentv1.RefusalReason_REFUSAL_REASON_EPOCH_AHEAD,
+	}
 }
 
 func reasonWord(r agentv1.RefusalReason) string {

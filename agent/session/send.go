@@ -63,7 +63,7 @@ func (s *stream) tick(n int64) error {
 
 // tickIn spreads the Ticks of many agents by a tenth.
 func tickIn() time.Duration {
-	return feed.TickEvery - time.Duration(mathrand.Float64()*float64(feed.TickEvery)/10) //nolint:gosec // jitter
+	return feed.TickEvery - time.Duration(mathrand.Float64()*float64(feed.TickEvery)/10)
 }
 
 func earliest(times ...time.Time) time.Time {

@@ -23,7 +23,7 @@ type stream struct {
 	c       *Client
 	conn    *grpc.ClientConn
 	rpc     grpc.BidiStreamingClient[agentv1.SyncRequest, agentv1.SyncResponse]
-	ctx     context.Context //nolint:containedctx // the stream's own
+	ctx     context.Context // the stream's own
 	cancel  context.CancelCauseFunc
 	session string
 	epoch   feed.Epoch
@@ -98,7 +98,7 @@ func (s *stream) greet() error {
 	hello := agentv1.Hello_builder{
 		Version: feed.ProtocolVersion, AgentVersion: s.c.cfg.AgentVersion, SiteUid: st.SiteUID,
 		InstanceId: s.c.instance, SessionNonce: nonce(), Cursor: cursorToProto(st.Cursor),
-		MaxEpochNumber: st.MaxEpoch, Root: st.Root[:], Count: int32(min(st.Count, 1<<30)), //nolint:gosec // bounded
+		MaxEpochNumber: st.MaxEpoch, Root: st.Root[:], Count: int32(min(st.Count, 1<<30)),
 	}.Build()
 	if err := rpc.Send(agentv1.SyncRequest_builder{Hello: hello}.Build()); err != nil && !errors.Is(err, io.EOF) {
 		return err

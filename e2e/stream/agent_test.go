@@ -274,9 +274,9 @@ func TestAHundredStatusesAreOneFrameAndTheLatestOfEachJob(t *testing.T) {
 
 // TestAnyBreakAtAnyTimeConverges edits, deletes, restarts either end and cuts at random, and at the end everything agrees.
 func TestAnyBreakAtAnyTimeConverges(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		bubble(t, func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's seed
+			rnd := rand.New(rand.NewPCG(seed, 1))
 			w := begin(t, "eu-1", "eu-2")
 			defer w.end()
 			a, b := w.start("eu-1"), w.start("eu-2")

@@ -28,7 +28,7 @@ type Server struct {
 	cfg Config
 	log *slog.Logger
 
-	draining context.Context //nolint:containedctx // ends with Drain
+	draining context.Context // ends with Drain
 	drain    context.CancelFunc
 
 	mu    sync.Mutex // guards sites and what is in them

@@ -21,7 +21,7 @@ type session struct {
 	instance string
 	id       string
 
-	ctx  context.Context //nolint:containedctx // the session's own
+	ctx  context.Context // the session's own
 	end  context.CancelCauseFunc
 	done chan struct{} // closed when receiver and sender are over
 	kick chan struct{} // size 1: the sender should look again
