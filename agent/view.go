@@ -100,10 +100,13 @@ func (a *Agent) serveStatus(w http.ResponseWriter, r *http.Request) {
 			UID: j.order.UID, Tenant: j.order.Tenant, Name: j.order.Name, Generation: j.order.Generation, Deleted: j.order.Deleted, Status: status,
 		})
 	}
+	text, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(out) // the reader has gone: nobody to tell
+	_, _ = w.Write(text) // the reader has gone: nobody to tell
 }
 
 // memory is what the place can hold and what is declared, in bytes.

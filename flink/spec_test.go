@@ -138,9 +138,9 @@ func TestARefusalSaysWhyAndWhetherToAskAgain(t *testing.T) {
 	for kind, permanent := range map[flink.RefusalKind]bool{
 		flink.RefusedNoRoom: false, flink.RefusedTransient: false, flink.RefusedJar: true, flink.RefusedProgram: true, flink.RefusedVersion: true,
 	} {
-		var err error = &flink.Refusal{Kind: kind, Cause: flink.Cause{Class: "a.B", Message: "no"}}
-		if r := err.(*flink.Refusal); r.Permanent() != permanent || err.Error() != string(kind)+": a.B: no" {
-			t.Errorf("%s: permanent %v, %q", kind, r.Permanent(), err)
+		r := &flink.Refusal{Kind: kind, Cause: flink.Cause{Class: "a.B", Message: "no"}}
+		if r.Permanent() != permanent || r.Error() != string(kind)+": a.B: no" {
+			t.Errorf("%s: permanent %v, %q", kind, r.Permanent(), r)
 		}
 	}
 	for want, c := range map[string]*flink.Cause{"": nil, "a.B": {Class: "a.B"}, "no": {Message: "no"}} {

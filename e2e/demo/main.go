@@ -43,8 +43,8 @@ type guide struct {
 }
 
 // say tells what comes next.
-func (g *guide) say(format string, args ...any) {
-	fmt.Printf("\n\033[1m%5.1fs  %s\033[0m\n", time.Since(g.started).Seconds(), fmt.Sprintf(format, args...))
+func (g *guide) say(what string) {
+	fmt.Printf("\n\033[1m%5.1fs  %s\033[0m\n", time.Since(g.started).Seconds(), what)
 }
 
 func run(ctx context.Context, dir, bin string, cut time.Duration) error {

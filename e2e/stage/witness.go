@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -221,22 +222,32 @@ func Minor(version string) (string, error) {
 
 // Keep copies the logs of a world into the artifacts, as far as they can be read.
 func Keep(world, artifacts string) {
-	_ = filepath.WalkDir(world, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") && !strings.HasSuffix(path, ".out") && !strings.HasSuffix(path, ".yaml") {
-			return nil
-		}
-		rel, err := filepath.Rel(world, path)
+	for _, f := range logs(world) {
+		rel, err := filepath.Rel(world, f)
 		if err != nil {
-			return nil
+			continue
+		}
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue
 		}
 		to := filepath.Join(artifacts, rel)
-		text, err := os.ReadFile(path)
-		if err != nil || os.MkdirAll(filepath.Dir(to), 0o755) != nil {
-			return nil
+		if os.MkdirAll(filepath.Dir(to), 0o755) == nil {
+			_ = os.WriteFile(to, text, 0o644) // what cannot be kept is not kept
 		}
-		_ = os.WriteFile(to, text, 0o644)
-		return nil
+	}
+}
+
+// logs lists what is worth keeping below a directory.
+func logs(dir string) []string {
+	var found []string
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && slices.Contains([]string{".log", ".out", ".yaml"}, filepath.Ext(path)) {
+			found = append(found, path)
+		}
+		return nil //nolint:nilerr // what cannot be read is not kept
 	})
+	return found
 }
 
 // Daemon finds the process of a binary whose command line names a path.

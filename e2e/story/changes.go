@@ -43,7 +43,7 @@ func (t *teller) running(ctx context.Context) error {
 		return err
 	}
 	if !f.AllRunning() || f.RestoredSeen {
-		return fmt.Errorf("Flink says %+v", f)
+		return fmt.Errorf("what Flink says: %+v", f)
 	}
 	t.job = j
 	stage.Line(os.Stdout, "running", "flink", f.Version, "job", f.State, "tasks", fmt.Sprintf("%d/%d", f.Running, f.Total), "running_s", took)

@@ -151,7 +151,7 @@ func (t *teller) inSync(ctx context.Context, jobID string) (own stage.Own, err e
 			return false, err
 		}
 		if jobID != "" && own.Status.Flink.JobID != jobID {
-			return false, fmt.Errorf("Flink job is %s, not %s", own.Status.Flink.JobID, jobID)
+			return false, fmt.Errorf("the job at Flink is %s, not %s", own.Status.Flink.JobID, jobID)
 		}
 		return own.Status.Situation == "InSync", nil
 	})

@@ -75,14 +75,21 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, done(err)) }()
+	defer func() { err = errors.Join(err, done()) }()
 	chapters := []struct {
 		name string
 		tell func(context.Context) error
 	}{
-		{"running", t.running}, {"changed", t.changed}, {"suspended", t.suspended}, {"cut", t.cut},
-		{"agent-down", t.agentDown}, {"other-cluster", t.otherCluster}, {"finished", t.finished},
-		{"impossible", t.impossible}, {"refused-edits", t.refusedEdits}, {"deleted", t.deleted},
+		{"running", t.running},
+		{"changed", t.changed},
+		{"suspended", t.suspended},
+		{"cut", t.cut},
+		{"agent-down", t.agentDown},
+		{"other-cluster", t.otherCluster},
+		{"finished", t.finished},
+		{"impossible", t.impossible},
+		{"refused-edits", t.refusedEdits},
+		{"deleted", t.deleted},
 	}
 	for i, c := range chapters {
 		if o.only != "" && i > 0 && c.name != o.only {
@@ -96,7 +103,7 @@ func run(ctx context.Context, o options) (err error) {
 }
 
 // begin sets up the world in a directory of its own. done tears it down and keeps its logs.
-func begin(ctx context.Context, o options) (*teller, func(error) error, error) {
+func begin(ctx context.Context, o options) (*teller, func() error, error) {
 	art, err := filepath.Abs(filepath.Join(o.artifacts, o.version))
 	if err != nil {
 		return nil, nil, err
@@ -123,7 +130,7 @@ func begin(ctx context.Context, o options) (*teller, func(error) error, error) {
 	t := &teller{o: o, minor: minor, jar: jar, out: filepath.Join(dir, "ledger"), w: &stage.World{
 		Dir: filepath.Join(dir, "world"), Bin: filepath.Join(dir, "bin"), Log: io.Writer(log),
 	}}
-	done := func(failed error) error {
+	done := func() error {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 		defer cancel()
 		stage.Keep(t.w.Dir, art)
@@ -139,7 +146,7 @@ func begin(ctx context.Context, o options) (*teller, func(error) error, error) {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if _, err := t.w.Dev(ctx, "up", "--clusters", "2", "--flink", t.minor); err != nil {
-		return nil, nil, errors.Join(err, done(err))
+		return nil, nil, errors.Join(err, done())
 	}
 	return t, done, nil
 }

@@ -28,7 +28,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			i := n.Add(1)
-			_, err := s.Write(context.Background(), who, func(txn *Txn) error {
+			_, err := s.Write(b.Context(), who, func(txn *Txn) error {
 				uid, cluster := fmt.Sprintf("j%d", i%5000), fmt.Sprintf("c%d", i%100)
 				txn.PutJob(Job{Job: flink.Job{UID: uid, Tenant: "default", Name: uid, Generation: 1, Spec: flink.Spec{Cluster: cluster}}})
 				txn.PutAssignment(flink.Assignment{JobUID: uid, ClusterUID: cluster, Term: 1})

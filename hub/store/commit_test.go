@@ -18,7 +18,7 @@ func TestAnErrorOfOneWriteAbortsThatWriteAlone(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			_, err := s.Write(context.Background(), who, func(txn *Txn) error {
+			_, err := s.Write(t.Context(), who, func(txn *Txn) error {
 				// More rows than one memdb transaction takes: what was committed to the pending state goes too.
 				for k := range maxMemdbRows + 10 {
 					txn.PutTenant(Tenant{Name: fmt.Sprintf("t%d-%d", i, k)})
@@ -159,7 +159,7 @@ func TestNobodyWaitsForEverOnceRunEnded(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
-				_, err := s.Write(context.Background(), who, func(txn *Txn) error {
+				_, err := s.Write(t.Context(), who, func(txn *Txn) error {
 					txn.PutTenant(Tenant{Name: fmt.Sprint(i)})
 					return nil
 				})

@@ -108,7 +108,7 @@ func TestMain(m *testing.M) {
 
 // child writes until it is killed and prints each write that was answered, and each durable status.
 func child(dir string) {
-	ctx := context.Background()
+	ctx := context.Background() //nolint:forbidigo // a process of its own, which is killed
 	s, err := Open(ctx, Options{Dir: dir})
 	if err != nil {
 		fmt.Println("error", err)

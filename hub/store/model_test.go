@@ -25,7 +25,7 @@ type model struct {
 // Random writes, some refused, statuses, checkpoints and reopens are the same as writes to a map.
 func TestStoreIsAMapThatSurvives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "store-model-")
+		dir, err := os.MkdirTemp("", "store-model-") //nolint:usetesting // one a draw, gone with it
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
@@ -45,7 +45,7 @@ func TestStoreIsAMapThatSurvives(t *testing.T) {
 			case "status":
 				m.status(t, s)
 			case "checkpoint":
-				if err := s.checkpoint(context.Background()); err != nil {
+				if err := s.checkpoint(t.Context()); err != nil {
 					t.Fatalf("checkpoint: %v", err)
 				}
 			case "reopen":
@@ -63,7 +63,7 @@ func TestStoreIsAMapThatSurvives(t *testing.T) {
 func (m *model) write(t *rapid.T, s *running) {
 	refuse := rapid.IntRange(0, 4).Draw(t, "refuse") == 0
 	jobs, statuses, changed := maps.Clone(m.jobs), maps.Clone(m.statuses), false
-	_, err := s.Write(context.Background(), who, func(txn *Txn) error {
+	_, err := s.Write(t.Context(), who, func(txn *Txn) error {
 		for _, n := range rapid.SliceOfN(rapid.IntRange(0, 6), 0, 4).Draw(t, "jobs") {
 			uid := fmt.Sprintf("j%d", n)
 			if old, ok := txn.Job(uid); ok && rapid.Bool().Draw(t, "drop") {
@@ -97,7 +97,7 @@ func (m *model) status(t *rapid.T, s *running) {
 	n := rapid.IntRange(0, 6).Draw(t, "job")
 	uid, message := fmt.Sprintf("j%d", n), rapid.StringN(0, 5, 20).Draw(t, "message")
 	row := StatusRow{JobUID: uid, Status: flink.Status{Term: 1, Message: message}}
-	if err := s.PutStatuses(context.Background(), fmt.Sprintf("c%d", n%2), []StatusRow{row}, rapid.Bool().Draw(t, "durable")); err != nil {
+	if err := s.PutStatuses(t.Context(), fmt.Sprintf("c%d", n%2), []StatusRow{row}, rapid.Bool().Draw(t, "durable")); err != nil {
 		t.Fatalf("status: %v", err)
 	}
 	if _, ok := m.jobs[uid]; ok {

@@ -21,13 +21,14 @@ var who = Audit{Who: "admin/test", Verb: "test"}
 
 // testing.T and B, and what a rapid test has.
 type tester interface {
+	Context() context.Context
 	Helper()
 	Fatalf(string, ...any)
 }
 
 func mustOpen(t tester, o Options) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), o)
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatalf("open %s: %v", o.Dir, err)
 	}
@@ -44,7 +45,7 @@ type running struct {
 func start(t tester, o Options) *running {
 	t.Helper()
 	r := &running{Store: mustOpen(t, o), ended: make(chan error, 1)}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r.cancel = cancel
 	go func() { r.ended <- r.Run(ctx) }()
 	return r
@@ -64,7 +65,7 @@ func (r *running) stop(t tester) {
 
 func (r *running) write(t tester, fn func(*Txn)) Revision {
 	t.Helper()
-	rev, err := r.Write(context.Background(), who, func(txn *Txn) error { fn(txn); return nil })
+	rev, err := r.Write(t.Context(), who, func(txn *Txn) error { fn(txn); return nil })
 	if err != nil {
 		t.Fatalf("write: %v", err)
 	}

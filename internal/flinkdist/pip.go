@@ -83,7 +83,7 @@ func (f *fetcher) watch(dir string, total int64) (stop func()) {
 func size(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
-			return nil
+			return nil //nolint:nilerr // it vanished
 		}
 		if info, err := e.Info(); err == nil {
 			n += info.Size()
