@@ -154,6 +154,7 @@ func (w *world) startJob(r *run, s flink.Submission) {
 	if snap.run.IsZero() && from == s.SnapshotPath {
 		w.high = snap.pos // somebody else's state: the output starts there
 	}
+	j.wrong = j.wrong || snap.wrong
 	j.pos, j.from, j.chk = snap.pos, snap.pos, snap.id
 	j.restored = &flink.Restored{Path: flink.NormalizePath(from), ID: snap.id, IsSavepoint: true, At: w.now}
 }

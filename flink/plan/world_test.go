@@ -67,6 +67,8 @@ type snapshot struct {
 	id   int64
 	at   time.Time
 	run  flink.Run
+
+	wrong bool // written by a job that Flink did not start from where it was told
 }
 
 type process struct {
@@ -259,7 +261,7 @@ func (w *world) runJob(r *run, j *job, step time.Duration) {
 			continue
 		}
 		path := flink.NormalizePath(t.dir + "/savepoint-" + j.id[:6])
-		w.disk[path] = snapshot{pos: j.pos, kind: flink.KindSavepoint, at: w.now, run: r.launch.Run}
+		w.disk[path] = snapshot{pos: j.pos, kind: flink.KindSavepoint, at: w.now, run: r.launch.Run, wrong: j.wrong}
 		t.location = path
 		w.commit(r, j)
 		w.finish(r, j)
@@ -292,7 +294,7 @@ func (w *world) checkpoint(r *run, j *job) {
 	j.chk++
 	j.done++
 	path := fmt.Sprintf("%s/chk-%d", w.dir(r), j.chk)
-	w.disk[path] = snapshot{pos: j.pos, kind: flink.KindCheckpoint, id: j.chk, at: w.now, run: r.launch.Run}
+	w.disk[path] = snapshot{pos: j.pos, kind: flink.KindCheckpoint, id: j.chk, at: w.now, run: r.launch.Run, wrong: j.wrong}
 	delete(w.disk, fmt.Sprintf("%s/chk-%d", w.dir(r), j.chk-1))
 	j.latest = flink.Snapshot{Path: path, Kind: flink.KindCheckpoint, ID: j.chk, CompletedAt: w.now}
 	w.commit(r, j)
