@@ -109,7 +109,7 @@ func (w *world) submit(a plan.Submit) plan.Outcome {
 		return plan.Outcome{Err: f.Error(), Refusal: f}
 	}
 	out := w.at(a.Run, func(r *run) error {
-		if r.job == nil {
+		if r.job == nil && !w.fault.swallows {
 			w.startJob(r, a.Submission)
 		}
 		return nil

@@ -23,7 +23,7 @@ var lines = []string{
 	"fault preflight com.example.Main: no", "fault ensure 3", "fault submit java.util.concurrent.TimeoutException: ask timed out",
 	"fault answer", "fault two-jobs", "fault restores empty", "fault start-fails com.example.Odd: who knows",
 	"fault savepoints 2", "fault savepoint-hangs", "fault unreadable connection refused", "fault undead", "fault jm-exits",
-	"fault crash before", "fault crash before", "fault crash after", "fault crash after", "fault late 45s", "fault stuck", "fault off", "fault off",
+	"fault crash before", "fault crash before", "fault crash after", "fault crash after", "fault late 45s", "fault stuck", "fault forgets", "fault cancel-hangs", "fault swallows", "kill job", "cancel", "finish", "fault off", "fault off",
 }
 
 var pauses = []string{"50ms", "100ms", "150ms", "200ms", "300ms", "400ms", "500ms", "1s", "2s", "3s", "5s", "10s", "30s", "2m"}

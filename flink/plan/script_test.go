@@ -96,11 +96,14 @@ func (s *script) do(line string) error {
 }
 
 var verbs = map[string]func(s *script, rest string) error{
-	"order":  (*script).setOrder,
-	"run":    (*script).run,
-	"kill":   (*script).kill,
-	"fault":  (*script).setFault,
-	"fail":   (*script).failJob,
+	"order": (*script).setOrder,
+	"run":   (*script).run,
+	"kill":  (*script).kill,
+	"fault": (*script).setFault,
+	"fail":  (*script).failJob,
+	"cancel": func(s *script, _ string) error {
+		return s.withJob(func(s *script, r *run) { r.job.become(flink.JobCanceled, s.w.now) })
+	},
 	"finish": func(s *script, _ string) error { return s.withJob((*script).finishJob) },
 	"restart": func(s *script, _ string) error {
 		s.w.order.Restart++
@@ -276,6 +279,8 @@ func (s *script) kill(rest string) error {
 		s.w.killTM(r)
 	case "all":
 		s.w.killAll(r)
+	case "job":
+		r.job = nil
 	case "rest":
 		r.silent = s.w.now
 	default:
@@ -366,6 +371,16 @@ func (s *script) setFault(rest string) error {
 				s.w.failTriggers(r, "a task failed")
 			}
 		})
+	case "forgets":
+		f.forgets = true
+	case "swallows":
+		f.swallows = true
+	case "cancel-hangs":
+		f.cancelHang = true
+	case "no-room":
+		f.ensure = &flink.Refusal{Kind: flink.RefusedNoRoom, Cause: flink.Cause{Message: arg}}
+	case "submit-program":
+		f.submit = &flink.Refusal{Kind: flink.RefusedProgram, Cause: *cause(arg)}
 	case "no-proof":
 		f.noProof = true
 	case "crash":

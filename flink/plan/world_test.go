@@ -57,7 +57,10 @@ type faults struct {
 	jmExits    bool           // every JobManager that starts ends at once, while set
 	late       time.Duration  // observations are this old
 	crash      string         // "before" or "after": the agent dies around its next act
-	stuck      bool          // a job that restarts does not come up again, while set
+	forgets    bool           // JobManagers have forgotten the results of their triggers, while set
+	swallows   bool           // a hand-in is answered well, and nothing comes of it, while set
+	cancelHang bool           // a job that is canceled does not end, while set
+	stuck      bool           // a job that restarts does not come up again, while set
 	noProof    bool           // Flink does not say where a job came from, while set
 }
 
@@ -230,7 +233,7 @@ func (w *world) tick(r *run, step time.Duration) {
 	case flink.JobRunning:
 		w.runJob(r, j, step)
 	case flink.JobCancelling:
-		if age >= cancelTime {
+		if age >= cancelTime && !w.fault.cancelHang {
 			j.become(flink.JobCanceled, w.now)
 		}
 	}
@@ -390,7 +393,7 @@ func (w *world) see(r *run, triggerID string) flink.RunObserved {
 	o.REST.Job = w.seeJob(r)
 	if triggerID != "" {
 		t := r.triggers[triggerID]
-		if t == nil {
+		if t == nil || t.done && w.fault.forgets {
 			o.REST.TriggerGone = true
 		} else {
 			o.REST.Trigger = &flink.Trigger{ID: triggerID, Completed: t.done, Location: t.location, Failure: t.failure}
