@@ -147,12 +147,11 @@ func (p *pass) noteStopped(c *RunRecord, s flink.RunObserved) {
 	}
 }
 
-// noteFinished records that a job is done. Flink removes its checkpoints.
+// noteFinished records that a job is done. Flink removes its checkpoints, and an
+// older savepoint is behind what it made visible: nothing is left to go on from.
 func (p *pass) noteFinished(c *RunRecord) {
 	p.end(c, EndFinished, nil)
-	if p.m.Snapshot.Kind == flink.KindCheckpoint {
-		p.m.Snapshot = flink.Snapshot{}
-	}
+	p.m.Snapshot = flink.Snapshot{}
 }
 
 // noteTrigger records that a stop failed: the job runs on.

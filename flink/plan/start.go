@@ -71,7 +71,7 @@ func (p *pass) startPath() (path, why string, pl Plan, ok bool) {
 	case p.m.HadSnapshot && stateless:
 		return "", "empty, since upgradeMode is stateless and no snapshot of it is left", pl, true
 	case p.m.HadSnapshot:
-		p.refuse(nil, "SnapshotMissing", "the job had snapshots, and none is left; it starts empty only by a changed spec with upgradeMode stateless")
+		p.refuse(nil, "SnapshotMissing", "the job had state, and no snapshot of its newest state is left; it starts empty only by a changed spec with upgradeMode stateless")
 		return "", "", p.impossible(), false
 	case spec.StartFrom.Snapshot != "":
 		from := spec.StartFrom.Snapshot
