@@ -27,7 +27,11 @@ func (p *pass) ended() Plan {
 	}
 	switch {
 	case p.finished():
-		return p.rest(JobFinished, flink.Finished, "Finished %s; an edit does not run it again, `restart` does", when(e.At))
+		how := "`restart` does"
+		if p.m.HadSnapshot && p.order.Spec.Stateful() {
+			how = "upgradeMode stateless and a `restart` do, from the start"
+		}
+		return p.rest(JobFinished, flink.Finished, "Finished %s; an edit does not run it again, %s", when(e.At), how)
 	case p.suspend():
 		msg := "Suspended"
 		switch {
