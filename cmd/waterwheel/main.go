@@ -7,13 +7,21 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/waterwheel-io/waterwheel/e2e/jobs/ledger"
 	"github.com/waterwheel-io/waterwheel/internal/cli"
 	"github.com/waterwheel-io/waterwheel/internal/dev"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, os.Args[1:], dev.Command())
+	code := cli.Main(ctx, os.Args[1:], dev.Command(exampleJob()))
 	stop()
 	os.Exit(code)
+}
+
+// exampleJob is what the manifests in docs/examples run.
+func exampleJob() dev.Example {
+	return dev.Example{Jar: "ledger.jar", Build: func(ctx context.Context, lib, javac string) (string, error) {
+		return ledger.Build(ctx, ledger.Options{FlinkLib: lib, Javac: javac})
+	}}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/waterwheel-io/waterwheel/e2e/jobs/ledger"
 	"github.com/waterwheel-io/waterwheel/e2e/stage"
+	"github.com/waterwheel-io/waterwheel/internal/dev"
 	"github.com/waterwheel-io/waterwheel/internal/flinkdist"
 )
 
@@ -44,16 +46,19 @@ type guide struct {
 
 // say tells what comes next.
 func (g *guide) say(what string) {
-	fmt.Printf("\n\033[1m%5.1fs  %s\033[0m\n", time.Since(g.started).Seconds(), what)
+	line := fmt.Sprintf("%5.1fs  %s", time.Since(g.started).Seconds(), what)
+	if st, err := os.Stdout.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+		line = "\033[1m" + line + "\033[0m"
+	}
+	fmt.Println("\n" + line)
 }
 
 func run(ctx context.Context, dir, bin string, cut time.Duration) error {
 	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
+		var err error
+		if dir, err = dev.DefaultDir(os.Getenv); err != nil {
 			return err
 		}
-		dir = filepath.Join(home, ".local", "share", "waterwheel", "dev")
 	}
 	bin, err := filepath.Abs(bin)
 	if err != nil {
@@ -82,7 +87,7 @@ func run(ctx context.Context, dir, bin string, cut time.Duration) error {
 	if err := g.tour(ctx, j); err != nil {
 		return err
 	}
-	g.farewell()
+	g.farewell(ctx)
 	return nil
 }
 
@@ -90,29 +95,26 @@ func run(ctx context.Context, dir, bin string, cut time.Duration) error {
 func (g *guide) prepare(ctx context.Context) (fetch, build time.Duration, err error) {
 	say := func(line string) { fmt.Println("       ", line) }
 	began := time.Now()
-	jdk, err := flinkdist.FindJDK(ctx, flinkdist.Compiler, nil)
-	if err != nil && flinkdist.CanInstall() {
-		if err := flinkdist.InstallJDK(ctx, say); err != nil {
-			return 0, 0, err
-		}
-		jdk, err = flinkdist.FindJDK(ctx, flinkdist.Compiler, nil)
-	}
+	jdk, err := flinkdist.FindOrInstallJDK(ctx, flinkdist.Compiler, say)
 	if err != nil {
 		return 0, 0, err
 	}
+	say(fmt.Sprintf("Java %d: %s", jdk.Version, jdk.Java))
 	lib := ""
 	for _, v := range flinkdist.Versions() {
-		d, err := flinkdist.Fetch(ctx, flinkdist.Options{Version: v, Progress: say})
+		d, err := flinkdist.FetchOrInstall(ctx, flinkdist.Options{Version: v, Progress: say})
 		if err != nil {
 			return 0, 0, err
 		}
+		say(fmt.Sprintf("Flink %s: %s", d.Version, d.Home))
 		if lib == "" {
 			lib = d.Lib
 		}
 	}
 	fetch = time.Since(began)
 	began = time.Now()
-	_, err = ledger.Build(ctx, ledger.Options{FlinkLib: lib, Javac: jdk.Javac})
+	jar, err := ledger.Build(ctx, ledger.Options{FlinkLib: lib, Javac: jdk.Javac})
+	say("Job: " + jar)
 	return fetch, time.Since(began), err
 }
 
@@ -157,16 +159,17 @@ func (g *guide) ready(ctx context.Context, after int32) (stage.Job, error) {
 	})
 }
 
-func (g *guide) farewell() {
-	ctx := "export WATERWHEEL_CONFIG=" + filepath.Join(g.w.Dir, "config.yaml")
-	fmt.Printf(`
-The world is up. Look around:
-  %s
-  ./bin/waterwheel get jobs -w
-  ./bin/waterwheel describe job %s        status, history, the Flink UI, logs, checkpoints
-  ./bin/waterwheel why %s
+func (g *guide) farewell(ctx context.Context) {
+	fmt.Print("\nThe world is up. Look around:\n")
+	c := exec.CommandContext(ctx, filepath.Join(g.w.Bin, "waterwheel"), "config", "current-context") // as its user would call it
+	if now, err := c.Output(); err != nil || strings.TrimSpace(string(now)) != "waterwheel-dev" {
+		fmt.Printf("  export WATERWHEEL_CONFIG=%s\n", filepath.Join(g.w.Dir, "config.yaml"))
+	}
+	fmt.Printf(`  ./bin/waterwheel get jobs -w
+  ./bin/waterwheel describe job %[1]s        status, history, the Flink UI, logs, checkpoints
+  ./bin/waterwheel why %[1]s
   ./bin/waterwheel dev status
-  docs/examples/                             more jobs to apply
+  ./bin/waterwheel apply -f docs/examples    two more jobs
 End it with: make demo-down
-`, ctx, name, name)
+`, name)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,13 +28,7 @@ func main() {
 
 func run(ctx context.Context, versions []string, install bool) error {
 	say := func(line string) { fmt.Fprintln(os.Stderr, line) }
-	jdk, err := flinkdist.FindJDK(ctx, flinkdist.Compiler, nil)
-	if errors.Is(err, flinkdist.ErrNoJDK) && install {
-		if err := flinkdist.InstallJDK(ctx, say); err != nil {
-			return err
-		}
-		jdk, err = flinkdist.FindJDK(ctx, flinkdist.Compiler, nil)
-	}
+	jdk, err := findJDK(ctx, say, install)
 	if err != nil {
 		return err
 	}
@@ -61,13 +54,16 @@ func run(ctx context.Context, versions []string, install bool) error {
 	return nil
 }
 
-func fetch(ctx context.Context, opts flinkdist.Options, install bool) (flinkdist.Dist, error) {
-	d, err := flinkdist.Fetch(ctx, opts)
-	if errors.Is(err, flinkdist.ErrNoClient) && install {
-		if err := flinkdist.InstallPip(ctx, opts.Progress); err != nil {
-			return flinkdist.Dist{}, err
-		}
-		return flinkdist.Fetch(ctx, opts)
+func findJDK(ctx context.Context, say func(string), install bool) (flinkdist.JDK, error) {
+	if install {
+		return flinkdist.FindOrInstallJDK(ctx, flinkdist.Compiler, say)
 	}
-	return d, err
+	return flinkdist.FindJDK(ctx, flinkdist.Compiler, nil)
+}
+
+func fetch(ctx context.Context, opts flinkdist.Options, install bool) (flinkdist.Dist, error) {
+	if install {
+		return flinkdist.FetchOrInstall(ctx, opts)
+	}
+	return flinkdist.Fetch(ctx, opts)
 }

@@ -128,7 +128,7 @@ func (g *getter) none() string {
 	if g.kind == "clusters" {
 		return "No clusters: make one known with waterwheel cluster invite NAME"
 	}
-	return fmt.Sprintf("No jobs in tenant %s: declare one with waterwheel apply -f FILE", g.hub.tenant)
+	return fmt.Sprintf("No jobs in tenant %s: declare one with waterwheel apply -f FILE", orDefault(g.hub.tenant))
 }
 
 // machine writes messages in the form of the API: a named one alone, else a list.

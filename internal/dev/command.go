@@ -22,9 +22,10 @@ import (
 
 // dev is one world, seen from a command.
 type dev struct {
-	at  layout
-	bin binaries
-	out io.Writer
+	at       layout
+	bin      binaries
+	out      io.Writer
+	examples []Example
 }
 
 // DefaultDir is where a world lies when nobody says otherwise.
@@ -40,10 +41,14 @@ func DefaultDir(getenv func(string) string) (string, error) {
 	return filepath.Join(base, "waterwheel", "dev"), nil
 }
 
-// Command is `waterwheel dev`.
-func Command() *cobra.Command {
+// Command is `waterwheel dev`. Its up puts the examples into the world's usrlib.
+func Command(examples ...Example) *cobra.Command {
 	var dir string
-	open := func(c *cobra.Command) (dev, error) { return openWorld(dir, c.OutOrStdout()) }
+	open := func(c *cobra.Command) (dev, error) {
+		d, err := openWorld(dir, c.OutOrStdout())
+		d.examples = examples
+		return d, err
+	}
 	root := &cobra.Command{
 		Use:   "dev",
 		Short: "A hub, agents and real Flink on this machine",
@@ -122,7 +127,7 @@ func upCommand(open opener) *cobra.Command {
 	c.Flags().StringSliceVar(&o.flink, "flink", nil, "Flink `version` to fetch, may be given several times (default "+defaultFlink+" and what is cached)")
 	c.Flags().StringVar(&o.memory, "memory", "", "declared memory that the jobs of one cluster may take together (default as it was, at first 8Gi)")
 	c.Flags().StringSliceVar(&o.noRestart, "no-restart", nil, "`name` of a process, hub or a cluster, that stays down once it ends")
-	c.Flags().BoolVar(&o.install, "install", false, "install a JDK when there is none (needs root and apt-get)")
+	c.Flags().BoolVar(&o.install, "install", false, "install a JDK and pip where there are none (needs root and apt-get)")
 	return c
 }
 

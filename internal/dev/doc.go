@@ -14,14 +14,15 @@
 //	config.yaml        a context for the waterwheel command
 //	hub/               of the hub
 //	agents/<cluster>/  of each agent: agent.yaml, token, its own directory
-//	usrlib/            jars that all agents see as local:///opt/flink/usrlib
+//	usrlib/            jars that all agents see as local:///opt/flink/usrlib; the examples are put there
 //	state/             checkpoints and savepoints
 //	logs/              one log a process, each bounded
 //	control.sock       where the supervisor listens
 //
 // It promises: up may be asked again at any time and does what is missing; down
 // leaves no process; purge leaves no file of the world. Processes are only
-// signalled after their marker was read again.
+// signalled after their marker was read again. The world in the default directory
+// also has a context in the user's own file of contexts, until it is purged.
 //
 // It may import internal/flinkdist, internal/telemetry, cobra and the standard
 // library. It runs on Linux.

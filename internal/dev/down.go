@@ -58,6 +58,7 @@ func (d dev) down(ctx context.Context, purge bool) error {
 		return err
 	}
 	if purge {
+		d.forgetContext(ctx)
 		return p.step("files removed", func(say func(string)) error {
 			say(string(d.at))
 			return os.RemoveAll(string(d.at))

@@ -74,6 +74,7 @@ type invitation struct {
 type ground struct {
 	Java  string            // the java command
 	Flink map[string]string // home of a distribution by version, as 2.3
+	Lib   string            // jars of the oldest of them
 }
 
 // writeAgent writes what an agent starts from. Its configuration comes last: once it is there, the agent is kept up.

@@ -53,13 +53,18 @@ func (p *progress) step(name string, do func(say func(string)) error) error {
 		fmt.Fprintf(p.out, "✗ %-*s %6.1f s\n", stepWidth, name, took)
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	fmt.Fprintf(p.out, "✓ %-*s %6.1f s  %s\n", stepWidth, name, took, said)
+	fmt.Fprintln(p.out, strings.TrimRight(fmt.Sprintf("✓ %-*s %6.1f s  %s", stepWidth, name, took, said), " "))
 	return nil
 }
 
 // note tells of something that took no time.
 func (p *progress) note(name, text string) {
 	p.line("✓ %-*s %8s  %s", stepWidth, name, "", text)
+}
+
+// lack tells of something that is missing, and that the world goes without.
+func (p *progress) lack(name, text string) {
+	p.line("- %-*s %8s  %s", stepWidth, name, "", text)
 }
 
 func (p *progress) line(format string, args ...any) {

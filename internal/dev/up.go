@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,7 +41,22 @@ type upOptions struct {
 	flink     []string
 	memory    string // declared memory that each agent may hand out; empty: as before
 	noRestart []string
-	install   bool // a JDK may be installed when there is none
+	install   bool // a JDK and pip may be installed when there is none
+}
+
+func (o upOptions) fetch(ctx context.Context, opts flinkdist.Options) (flinkdist.Dist, error) {
+	if o.install {
+		return flinkdist.FetchOrInstall(ctx, opts)
+	}
+	return flinkdist.Fetch(ctx, opts)
+}
+
+// findJDK finds a Java that runs Flink. One that has to be installed can compile too.
+func (o upOptions) findJDK(ctx context.Context, say func(string)) (flinkdist.JDK, error) {
+	if o.install {
+		return flinkdist.FindOrInstallJDK(ctx, flinkdist.Compiler, say)
+	}
+	return flinkdist.FindJDK(ctx, flinkdist.Runtime, nil)
 }
 
 // up brings up what is missing of a world. It may be asked again at any time.
@@ -70,10 +86,13 @@ func (d dev) up(ctx context.Context, o upOptions) error {
 			return err
 		}
 	}
+	if err := d.bringExamples(ctx, p, g); err != nil {
+		return err
+	}
 	if err := d.joined(ctx, p, w); err != nil {
 		return err
 	}
-	d.whatNext(p, w)
+	d.whatNext(p, w, d.shareContext(ctx, p, w))
 	return nil
 }
 
@@ -86,7 +105,7 @@ func (d dev) ground(ctx context.Context, p *progress, o upOptions) (ground, erro
 	}
 	for _, v := range versions {
 		if err := p.step("flink "+v, func(say func(string)) error {
-			dist, err := flinkdist.Fetch(ctx, flinkdist.Options{Version: v, Progress: say})
+			dist, err := o.fetch(ctx, flinkdist.Options{Version: v, Progress: say})
 			if err != nil {
 				return err
 			}
@@ -97,22 +116,18 @@ func (d dev) ground(ctx context.Context, p *progress, o upOptions) (ground, erro
 			return ground{}, err
 		}
 	}
-	for _, v := range flinkdist.Versions() {
-		if g.Flink[minor(v)] != "" {
+	for _, v := range slices.Backward(flinkdist.Versions()) { // the oldest last
+		if home := g.Flink[minor(v)]; home != "" {
+			g.Lib = filepath.Join(home, "lib")
 			continue
 		}
 		if dist, ok, err := flinkdist.Cached(flinkdist.Options{Version: v}); err == nil && ok {
-			g.Flink[minor(v)] = dist.Home
+			g.Flink[minor(v)], g.Lib = dist.Home, dist.Lib
 			p.note("flink "+v, "in the cache too")
 		}
 	}
 	err := p.step("java", func(say func(string)) error {
-		jdk, err := flinkdist.FindJDK(ctx, flinkdist.Runtime, nil)
-		if errors.Is(err, flinkdist.ErrNoJDK) && o.install && flinkdist.CanInstall() {
-			if err = flinkdist.InstallJDK(ctx, say); err == nil {
-				jdk, err = flinkdist.FindJDK(ctx, flinkdist.Runtime, nil)
-			}
-		}
+		jdk, err := o.findJDK(ctx, say)
 		g.Java = jdk.Java
 		say(fmt.Sprintf("%d at %s", jdk.Version, jdk.Java))
 		return err
@@ -335,20 +350,33 @@ func (d dev) joined(ctx context.Context, p *progress, w world) error {
 	return nil
 }
 
-func (d dev) whatNext(p *progress, w world) {
+// whatNext is said last; current says that the waterwheel command calls this world anyway.
+func (d dev) whatNext(p *progress, w world, current bool) {
 	p.line("")
-	p.line("The hub is up in %s, with the agents of: %s", d.at, names(w.Clusters))
-	p.line("  export WATERWHEEL_CONFIG=%s", d.at.context())
+	p.line("The world is up in %s: a hub, and agents of %s.", d.at, names(w.Clusters))
+	p.line("Its jars lie in %s.", d.at.usrlib())
+	p.line("")
+	switch {
+	case current:
+	case d.at.isDefault():
+		p.line("  waterwheel config use-context %s", userContext)
+	default:
+		p.line("  export %s=%s", configVariable, d.at.context())
+	}
 	p.line("  waterwheel get clusters")
-	p.line("  waterwheel apply -f JOB.yaml         jars: put them into %s", d.at.usrlib())
+	p.line("  waterwheel apply -f FILE")
 	p.line("  waterwheel dev status | cut %s | heal %s | down", w.Clusters[0].Name, w.Clusters[0].Name)
 }
 
 // run runs a program of the world to its end, with the world's context; its
 // stdout is returned, its stderr is in the error.
 func (d dev) run(ctx context.Context, argv []string) ([]byte, error) {
+	return runWith(ctx, append(withoutMarker(os.Environ()), configVariable+"="+d.at.context()), argv)
+}
+
+func runWith(ctx context.Context, env, argv []string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(withoutMarker(os.Environ()), "WATERWHEEL_CONFIG="+d.at.context())
+	cmd.Env = env
 	cmd.WaitDelay = time.Second
 	var errs strings.Builder
 	cmd.Stderr = &errs
