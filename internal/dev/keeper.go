@@ -11,7 +11,7 @@ import (
 const (
 	firstDelay = time.Second
 	lastDelay  = time.Minute
-	calmAfter  = time.Minute // a process that was up so long starts at firstDelay again
+	calmAfter  = 10 * time.Second // a process that was up so long starts at firstDelay again: killing one now and then is play, not a crash loop
 )
 
 // restartDelay is how long to wait before the next start, after so many starts

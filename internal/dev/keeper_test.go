@@ -73,10 +73,10 @@ func TestAProcessThatCannotLiveIsStartedWithBackOff(t *testing.T) {
 	}
 }
 
-func TestAMinuteOfLifeForgetsFormerFailures(t *testing.T) {
-	s := &stub{lives: []time.Duration{0, 0, 0, time.Minute, 0, 24 * time.Hour}}
+func TestTenSecondsOfLifeForgetFormerFailures(t *testing.T) {
+	s := &stub{lives: []time.Duration{0, 0, 0, 10 * time.Second, 0, 24 * time.Hour}}
 	keep(t, s, false, func(*keeper) { time.Sleep(5 * time.Minute) })
-	if want := seconds(0, 1, 3, 7, 68, 70); !slices.Equal(s.starts, want) {
+	if want := seconds(0, 1, 3, 7, 18, 20); !slices.Equal(s.starts, want) {
 		t.Errorf("started after %v, want %v", s.starts, want)
 	}
 }
