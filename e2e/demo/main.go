@@ -72,7 +72,7 @@ func run(ctx context.Context, dir, bin string, cut time.Duration) error {
 	}
 	g.say("A hub and two agents, each joined with a one-time token, each with its own mTLS stream")
 	up := time.Now()
-	if err := g.show(ctx, "dev", "up", "--clusters", "2", "--dir", dir); err != nil {
+	if err := g.show(ctx, "dev", "up", "--clusters", "2"); err != nil {
 		return err
 	}
 	if err := g.show(ctx, "get", "clusters"); err != nil {
@@ -120,6 +120,9 @@ func (g *guide) prepare(ctx context.Context) (fetch, build time.Duration, err er
 
 // show types a command before the reader's eyes.
 func (g *guide) show(ctx context.Context, args ...string) error {
+	if home, err := dev.DefaultDir(os.Getenv); args[0] == "dev" && (err != nil || home != g.w.Dir) {
+		args = append(args, "--dir", g.w.Dir)
+	}
 	words := make([]string, len(args))
 	for i, a := range args {
 		words[i] = a
@@ -155,7 +158,7 @@ func (g *guide) first(ctx context.Context) (stage.Job, stage.FlinkJob, error) {
 
 func (g *guide) ready(ctx context.Context, after int32) (stage.Job, error) {
 	return g.w.WaitJob(ctx, name, "Ready", 4*time.Minute, func(j stage.Job) bool {
-		return j.Status.Ready() && j.Metadata.Generation > after && j.Status.Freshness == "live"
+		return j.Status.Ready() && j.Metadata.Generation > after && j.Status.ObservedGeneration == j.Metadata.Generation && j.Status.Freshness == "live"
 	})
 }
 

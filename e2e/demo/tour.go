@@ -24,7 +24,7 @@ func (g *guide) tour(ctx context.Context, j stage.Job) error {
 	}
 	g.say("The hub is cut off from dev-1: nothing passes")
 	cut := time.Now()
-	if err := g.show(ctx, "dev", "cut", "dev-1", "--dir", g.w.Dir); err != nil {
+	if err := g.show(ctx, "dev", "cut", "dev-1"); err != nil {
 		return err
 	}
 	if err := g.killJobManager(ctx, j); err != nil {
@@ -33,7 +33,7 @@ func (g *guide) tour(ctx context.Context, j stage.Job) error {
 	if err := g.killAgent(ctx); err != nil {
 		return err
 	}
-	if err := g.show(ctx, "dev", "status", "--dir", g.w.Dir); err != nil {
+	if err := g.show(ctx, "dev", "status"); err != nil {
 		return err
 	}
 	select {
@@ -42,7 +42,7 @@ func (g *guide) tour(ctx context.Context, j stage.Job) error {
 		return context.Cause(ctx)
 	}
 	g.say("The hub is back, and is told everything")
-	if err := g.show(ctx, "dev", "heal", "dev-1", "--dir", g.w.Dir); err != nil {
+	if err := g.show(ctx, "dev", "heal", "dev-1"); err != nil {
 		return err
 	}
 	healed := time.Now()
@@ -82,8 +82,10 @@ func (g *guide) change(ctx context.Context, j stage.Job) (stage.Job, error) {
 	if err != nil {
 		return now, err
 	}
-	stage.Line(os.Stdout, "changed", "parallelism", f.Parallelism, "intended==restored",
-		stage.Normal(f.Restored) == stage.Normal(now.Status.Restored.Intended), "restored", f.Restored)
+	if f.Restored == "" || stage.Normal(f.Restored) != stage.Normal(now.Status.Restored.Intended) {
+		return now, fmt.Errorf("the changed job started from %q in place of %q", f.Restored, now.Status.Restored.Intended)
+	}
+	stage.Line(os.Stdout, "changed", "parallelism", f.Parallelism, "intended==restored", true, "restored", f.Restored)
 	return now, g.show(ctx, "why", name)
 }
 

@@ -73,8 +73,12 @@ func TestNothingUnknownIsGreen(t *testing.T) {
 		t.Error("a ready job is not green")
 	}
 	j.GetMetadata().SetGeneration(4)
-	if readyCell(j).colour == green {
-		t.Error("ready for an older spec is green")
+	if c := readyCell(j); c.colour == green || c.text != "False" {
+		t.Errorf("ready for an older spec is shown as %q, %q", c.text, c.colour)
+	}
+	j.GetStatus().SetFreshness("stale")
+	if c := readyCell(j); c.text != "Unknown" {
+		t.Errorf("ready when last heard of is shown as %q", c.text)
 	}
 	if connectedCell(sampleClusters()[1]).colour != red || connectedCell(sampleClusters()[2]).colour == green {
 		t.Error("a cluster that is not connected")

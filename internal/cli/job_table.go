@@ -12,7 +12,7 @@ const freshnessLive = "live"
 func (a *app) jobTable(jobs []*flinkv1.Job, wide bool) *table {
 	header := []string{"NAME", "STATE", "READY", "CLUSTER", "TASKS", "SNAPSHOT-AGE", "RUN", "AGE"}
 	if wide {
-		header = append(header, "SITUATION", "VERSION", "MESSAGE", "ASOF")
+		header = append(header, "SITUATION", "VERSION", "ASOF", "MESSAGE")
 	}
 	t := newTable(header...)
 	for _, j := range jobs {
@@ -29,7 +29,7 @@ func (a *app) jobRow(j *flinkv1.Job, wide bool) []cell {
 	}
 	if wide {
 		row = append(row, plain(s.GetSituation()), plain(orElse(s.GetFlink().GetVersion(), j.GetSpec().GetFlinkVersion())),
-			plain(sentence(s)), aging(age(a.now(), s.GetAsOf())))
+			aging(age(a.now(), s.GetAsOf())), plain(sentence(s)))
 	}
 	return row
 }
@@ -57,8 +57,14 @@ func stateCell(s *flinkv1.JobStatus) cell {
 func readyCell(j *flinkv1.Job) cell {
 	c := condition(j.GetStatus(), flink.ConditionReady)
 	out := cell{text: orElse(c.GetStatus(), flink.UnknownStatus), colour: yellow}
-	if isReady(j) {
+	switch {
+	case isReady(j):
 		out.colour = green
+	case out.text == flink.True: // said of an older spec, or not known to be so any more
+		out.text = flink.False
+		if j.GetStatus().GetFreshness() != freshnessLive {
+			out.text = flink.UnknownStatus
+		}
 	}
 	return out
 }
