@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -42,9 +41,6 @@ const (
 
 	macBytes = 32
 )
-
-// AdminLife is how long the certificate of an admin is valid.
-const AdminLife = 365 * 24 * time.Hour
 
 // Init makes the directory of a new hub in cfg.Dir, which must be empty or missing, with the tenant "default" and an
 // admin of the given name. It returns the directories of the configuration file and of the admin's files.
@@ -179,7 +175,7 @@ func rowMAC(key []byte, r store.FeedRow) []byte {
 
 // writeAdmin issues an admin's certificate and writes all that a client needs to use it.
 func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error) {
-	cert, err := authority.Admin(name, AdminLife)
+	cert, err := authority.Admin(name, ca.AdminLife)
 	if err != nil {
 		return "", err
 	}

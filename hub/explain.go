@@ -29,6 +29,8 @@ func explain(err error) admin.Refusal {
 		{jobs.ErrNotFound, admin.NotFound},
 		{ca.ErrNotFound, admin.NotFound},
 		{ca.ErrName, admin.Invalid},
+		{ca.ErrAdminName, admin.Invalid},
+		{ca.ErrRequest, admin.Invalid},
 		{identity.ErrID, admin.Invalid},
 		{ca.ErrJoined, admin.State},
 		{ca.ErrInUse, admin.State},

@@ -145,10 +145,11 @@ func (h *Hub) wire(registry *prometheus.Registry) error {
 		},
 		Delete: desired.Delete, Restart: desired.Restart,
 		Invite: h.invite, Remove: h.members.Remove,
-		Session: h.session,
-		Explain: explain,
-		Count:   func(method, code string) { metrics.AdminRequests.Inc(method, code) },
-		Logger:  h.log,
+		IssueAdmin: h.issueAdmin,
+		Session:    h.session,
+		Explain:    explain,
+		Count:      func(method, code string) { metrics.AdminRequests.Inc(method, code) },
+		Logger:     h.log,
 	})
 	h.people = newAdminServer(source, domain, api, h.log)
 
@@ -176,6 +177,23 @@ func (h *Hub) invite(ctx context.Context, who, name string) (admin.Invitation, e
 		Cluster: inv.Cluster, Token: inv.Token, ExpiresAt: inv.ExpiresAt,
 		CAPin: h.authority.Pin(), CABundle: string(identity.EncodeCertificates(h.authority.Roots()...)),
 		HubAddress: h.AgentsAddr(), TrustDomain: h.authority.TrustDomain(),
+	}, nil
+}
+
+// issueAdmin adds to a certificate what else a new admin must know.
+func (h *Hub) issueAdmin(ctx context.Context, who, name string, csr []byte) (admin.AdminCertificate, error) {
+	chain, err := h.members.IssueAdmin(ctx, who, name, csr)
+	if err != nil {
+		return admin.AdminCertificate{}, err
+	}
+	id, err := identity.IDOf(chain[0])
+	if err != nil {
+		return admin.AdminCertificate{}, err
+	}
+
+	return admin.AdminCertificate{
+		Certificate: string(identity.EncodeCertificates(chain...)), CABundle: string(identity.EncodeCertificates(h.authority.Roots()...)),
+		SPIFFEID: id.String(), NotAfter: chain[0].NotAfter, HubAddress: h.AdminAddr(),
 	}, nil
 }
 

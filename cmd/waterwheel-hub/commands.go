@@ -33,7 +33,7 @@ func adminCommand() *cobra.Command {
 		Use: "admin NAME", Short: "Make a further admin", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !offline {
-				return errors.New("admins cannot be made over the network yet: say --offline, on the machine of the hub's directory")
+				return errors.New("a running hub makes admins by: waterwheel admin create NAME; this is for one that is stopped or has no admin left: say --offline, on the machine of its directory")
 			}
 			cfg, err := hub.LoadConfig(filepath.Join(dir, hub.ConfigFile))
 			if err != nil {

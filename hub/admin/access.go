@@ -26,6 +26,7 @@ var access = map[string]Caller{
 	"/waterwheel.agent.v1.EnrolService/Renew": Cluster,
 	"/waterwheel.agent.v1.SyncService/Sync":   Cluster,
 
+	"/waterwheel.admin.v1.AdminService/IssueAdmin":      Admin,
 	"/waterwheel.admin.v1.TenantService/ListTenants":    Admin,
 	"/waterwheel.admin.v1.ClusterService/InviteCluster": Admin,
 	"/waterwheel.admin.v1.ClusterService/ListClusters":  Admin,

@@ -52,8 +52,8 @@ func TestEveryMethodIsForExactlyTheRoleOfItsPackage(t *testing.T) {
 			}
 		}
 	}
-	if methods != 13 {
-		t.Errorf("looked at %d methods, want 13: a new one needs its line in this test's rule", methods)
+	if methods != 14 {
+		t.Errorf("looked at %d methods, want 14: a new one needs its line in this test's rule", methods)
 	}
 }
 

@@ -21,6 +21,18 @@ func (s *service) ListTenants(context.Context, *adminv1.ListTenantsRequest) (*ad
 	return adminv1.ListTenantsResponse_builder{Items: items}.Build(), nil
 }
 
+// IssueAdmin implements AdminService.
+func (s *service) IssueAdmin(ctx context.Context, req *adminv1.IssueAdminRequest) (*adminv1.IssueAdminResponse, error) {
+	c, err := s.cfg.IssueAdmin(ctx, whoIs(ctx), req.GetName(), req.GetCsr())
+	if err != nil {
+		return nil, err
+	}
+
+	return adminv1.IssueAdminResponse_builder{
+		Certificate: c.Certificate, CaBundle: c.CABundle, SpiffeId: c.SPIFFEID, NotAfter: stamp(c.NotAfter), HubAddress: c.HubAddress,
+	}.Build(), nil
+}
+
 // InviteCluster implements ClusterService.
 func (s *service) InviteCluster(ctx context.Context, req *adminv1.InviteClusterRequest) (*adminv1.InviteClusterResponse, error) {
 	inv, err := s.cfg.Invite(ctx, whoIs(ctx), req.GetName())

@@ -32,6 +32,9 @@ type Config struct {
 	Invite func(ctx context.Context, who, name string) (Invitation, error)
 	Remove func(ctx context.Context, who, name string, force bool) error
 
+	// IssueAdmin gives an admin a certificate over the key of a request.
+	IssueAdmin func(ctx context.Context, who, name string, csr []byte) (AdminCertificate, error)
+
 	// Session is what is known about the session of a cluster.
 	Session func(clusterUID string) Session
 
@@ -52,6 +55,15 @@ type Invitation struct {
 	CABundle    string // PEM
 	HubAddress  string // host:port
 	TrustDomain string
+}
+
+// AdminCertificate is what a new admin needs.
+type AdminCertificate struct {
+	Certificate string // PEM, leaf first
+	CABundle    string // PEM
+	SPIFFEID    string
+	NotAfter    time.Time
+	HubAddress  string // host:port
 }
 
 // Session is what the hub knows about a cluster beside its row. All but Up and LastSeen may be the last words of a
@@ -76,6 +88,7 @@ func Handler(cfg Config) http.Handler {
 	s := &service{cfg: cfg}
 	server := connect.NewServer(s.guard)
 	adminv1connect.RegisterTenantServiceHandler(server, s)
+	adminv1connect.RegisterAdminServiceHandler(server, s)
 	adminv1connect.RegisterClusterServiceHandler(server, s)
 	adminv1connect.RegisterJobServiceHandler(server, s)
 	// A misspelt field in JSON is refused, as it is in a manifest: dropping it would do something else than was asked.
@@ -88,7 +101,7 @@ func Handler(cfg Config) http.Handler {
 	return mux
 }
 
-// service implements the three services.
+// service implements the services.
 type service struct{ cfg Config }
 
 type callerKey struct{}

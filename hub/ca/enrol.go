@@ -122,6 +122,9 @@ func (m *Members) enrol(ctx context.Context, token string, pub *ecdsa.PublicKey)
 		t.UsedAt, t.KeyHash, t.Chain = txn.Now(), keyHash, raw(chain)
 		txn.PutToken(t)
 		c, _ := txn.Cluster(t.ClusterUID)
+		if c.KeyHash != keyHash {
+			c.SiteUID = "" // another key is another directory: the site is recorded anew
+		}
 		c.State, c.JoinedAt, c.KeyHash = store.ClusterJoined, txn.Now(), keyHash
 		c.CertSerial, c.CertNotAfter = identity.SerialOf(chain[0]), chain[0].NotAfter
 		txn.PutCluster(c)

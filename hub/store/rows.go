@@ -35,6 +35,15 @@ func (v Version) Before(o Version) bool {
 // Tenant owns jobs.
 type Tenant struct{ Name string }
 
+// Admin is the newest SVID that was given to an admin over the network.
+type Admin struct {
+	Name     string
+	Serial   string
+	IssuedAt time.Time
+	NotAfter time.Time
+	By       string // SPIFFE ID of the one who asked
+}
+
 // Values of Cluster.State.
 const (
 	ClusterInvited = "invited"

@@ -280,6 +280,8 @@ func decodeValue(r Row) (any, error) {
 	switch r.Table {
 	case tableTenants:
 		return decodeHeader[Tenant](r)
+	case tableAdmins:
+		return decodeHeader[Admin](r)
 	case tableClusters:
 		return decodeHeader[Cluster](r)
 	case tableTokens:

@@ -10,6 +10,7 @@ import (
 // The tables. Those of memory are in memdb and in rows.db; those of disk only in rows.db.
 const (
 	tableTenants     = "tenants"
+	tableAdmins      = "admins"
 	tableClusters    = "clusters"
 	tableTokens      = "tokens"
 	tableJobs        = "jobs"
@@ -24,7 +25,7 @@ const (
 	tableIndex = "index"
 )
 
-var memoryTables = []string{tableTenants, tableClusters, tableTokens, tableJobs, tableAssignments, tableOrders}
+var memoryTables = []string{tableTenants, tableAdmins, tableClusters, tableTokens, tableJobs, tableAssignments, tableOrders}
 
 // Kinds of index entries, the first part of their keys.
 const (

@@ -60,6 +60,9 @@ func (t *Txn) Revision() Revision { return t.revision }
 // Note says in the audit record what this write came to, for a Detail that is not known before.
 func (t *Txn) Note(detail string) { t.detail = detail }
 
+// PutAdmin adds or replaces an admin.
+func (t *Txn) PutAdmin(v Admin) { t.put(tableAdmins, v.Name, v, v, nil) }
+
 // PutTenant adds or replaces a tenant.
 func (t *Txn) PutTenant(v Tenant) { t.put(tableTenants, v.Name, v, v, nil) }
 

@@ -32,6 +32,9 @@ func (r reads) Head() Revision { return r.head }
 // Epoch is the epoch in which the view was made.
 func (r reads) Epoch() Epoch { return r.epoch }
 
+// Admins by name: those who were given an SVID over the network.
+func (r reads) Admins() []Admin { return all[Admin](r.txn(), tableAdmins) }
+
 // Tenants by name.
 func (r reads) Tenants() []Tenant { return all[Tenant](r.txn(), tableTenants) }
 

@@ -61,7 +61,7 @@ func newRoot(a *app, extra ...*cobra.Command) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.context, "context", "", "context to use instead of the current one")
 	root.PersistentFlags().StringVar(&a.tenant, "tenant", "", "tenant to use instead of the context's")
 	root.AddCommand(a.applyCmd(), a.getCmd(), a.describeCmd(), a.whyCmd(), a.waitCmd(), a.restartCmd(), a.deleteCmd(),
-		a.clusterCmd(), configCmd(a), a.versionCmd())
+		a.clusterCmd(), a.adminCmd(), configCmd(a), a.versionCmd())
 	root.AddCommand(extra...)
 	return root
 }

@@ -32,6 +32,7 @@ const maxAnswer = 256 << 20
 type hub struct {
 	jobs     adminv1connect.JobServiceClient
 	clusters adminv1connect.ClusterServiceClient
+	admins   adminv1connect.AdminServiceClient
 	name     string // of the context
 	server   string
 	tenant   string
@@ -94,6 +95,7 @@ func newHub(client *connect.Client) *hub {
 	return &hub{
 		jobs:     adminv1connect.NewJobServiceClient(client),
 		clusters: adminv1connect.NewClusterServiceClient(client),
+		admins:   adminv1connect.NewAdminServiceClient(client),
 		tenant:   flink.DefaultTenant,
 	}
 }

@@ -183,6 +183,210 @@ func (b0 Tenant_builder) Build() *Tenant {
 	return m0
 }
 
+type IssueAdminRequest struct {
+	state           protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Name string                 `protobuf:"bytes,1,opt,name=name"`
+	xxx_hidden_Csr  []byte                 `protobuf:"bytes,2,opt,name=csr"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *IssueAdminRequest) Reset() {
+	*x = IssueAdminRequest{}
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueAdminRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueAdminRequest) ProtoMessage() {}
+
+func (x *IssueAdminRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *IssueAdminRequest) GetName() string {
+	if x != nil {
+		return x.xxx_hidden_Name
+	}
+	return ""
+}
+
+func (x *IssueAdminRequest) GetCsr() []byte {
+	if x != nil {
+		return x.xxx_hidden_Csr
+	}
+	return nil
+}
+
+func (x *IssueAdminRequest) SetName(v string) {
+	x.xxx_hidden_Name = v
+}
+
+func (x *IssueAdminRequest) SetCsr(v []byte) {
+	if v == nil {
+		v = []byte{}
+	}
+	x.xxx_hidden_Csr = v
+}
+
+type IssueAdminRequest_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// [a-z]([-a-z0-9]{0,43}[a-z0-9])?
+	Name string
+	// PKCS#10, DER. Its subject and names are ignored.
+	Csr []byte
+}
+
+func (b0 IssueAdminRequest_builder) Build() *IssueAdminRequest {
+	m0 := &IssueAdminRequest{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Name = b.Name
+	x.xxx_hidden_Csr = b.Csr
+	return m0
+}
+
+type IssueAdminResponse struct {
+	state                  protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Certificate string                 `protobuf:"bytes,1,opt,name=certificate"`
+	xxx_hidden_CaBundle    string                 `protobuf:"bytes,2,opt,name=ca_bundle,json=caBundle"`
+	xxx_hidden_SpiffeId    string                 `protobuf:"bytes,3,opt,name=spiffe_id,json=spiffeId"`
+	xxx_hidden_NotAfter    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=not_after,json=notAfter"`
+	xxx_hidden_HubAddress  string                 `protobuf:"bytes,5,opt,name=hub_address,json=hubAddress"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *IssueAdminResponse) Reset() {
+	*x = IssueAdminResponse{}
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueAdminResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueAdminResponse) ProtoMessage() {}
+
+func (x *IssueAdminResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *IssueAdminResponse) GetCertificate() string {
+	if x != nil {
+		return x.xxx_hidden_Certificate
+	}
+	return ""
+}
+
+func (x *IssueAdminResponse) GetCaBundle() string {
+	if x != nil {
+		return x.xxx_hidden_CaBundle
+	}
+	return ""
+}
+
+func (x *IssueAdminResponse) GetSpiffeId() string {
+	if x != nil {
+		return x.xxx_hidden_SpiffeId
+	}
+	return ""
+}
+
+func (x *IssueAdminResponse) GetNotAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.xxx_hidden_NotAfter
+	}
+	return nil
+}
+
+func (x *IssueAdminResponse) GetHubAddress() string {
+	if x != nil {
+		return x.xxx_hidden_HubAddress
+	}
+	return ""
+}
+
+func (x *IssueAdminResponse) SetCertificate(v string) {
+	x.xxx_hidden_Certificate = v
+}
+
+func (x *IssueAdminResponse) SetCaBundle(v string) {
+	x.xxx_hidden_CaBundle = v
+}
+
+func (x *IssueAdminResponse) SetSpiffeId(v string) {
+	x.xxx_hidden_SpiffeId = v
+}
+
+func (x *IssueAdminResponse) SetNotAfter(v *timestamppb.Timestamp) {
+	x.xxx_hidden_NotAfter = v
+}
+
+func (x *IssueAdminResponse) SetHubAddress(v string) {
+	x.xxx_hidden_HubAddress = v
+}
+
+func (x *IssueAdminResponse) HasNotAfter() bool {
+	if x == nil {
+		return false
+	}
+	return x.xxx_hidden_NotAfter != nil
+}
+
+func (x *IssueAdminResponse) ClearNotAfter() {
+	x.xxx_hidden_NotAfter = nil
+}
+
+type IssueAdminResponse_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// Leaf first, PEM.
+	Certificate string
+	// The hub's roots, PEM.
+	CaBundle string
+	// spiffe://<trust-domain>/admin/<name>
+	SpiffeId string
+	NotAfter *timestamppb.Timestamp
+	// host:port for admins.
+	HubAddress string
+}
+
+func (b0 IssueAdminResponse_builder) Build() *IssueAdminResponse {
+	m0 := &IssueAdminResponse{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Certificate = b.Certificate
+	x.xxx_hidden_CaBundle = b.CaBundle
+	x.xxx_hidden_SpiffeId = b.SpiffeId
+	x.xxx_hidden_NotAfter = b.NotAfter
+	x.xxx_hidden_HubAddress = b.HubAddress
+	return m0
+}
+
 type Cluster struct {
 	state                           protoimpl.MessageState `protogen:"opaque.v1"`
 	xxx_hidden_Name                 string                 `protobuf:"bytes,1,opt,name=name"`
@@ -207,7 +411,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +423,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +712,7 @@ type InviteClusterRequest struct {
 
 func (x *InviteClusterRequest) Reset() {
 	*x = InviteClusterRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +724,7 @@ func (x *InviteClusterRequest) String() string {
 func (*InviteClusterRequest) ProtoMessage() {}
 
 func (x *InviteClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +775,7 @@ type InviteClusterResponse struct {
 
 func (x *InviteClusterResponse) Reset() {
 	*x = InviteClusterResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +787,7 @@ func (x *InviteClusterResponse) String() string {
 func (*InviteClusterResponse) ProtoMessage() {}
 
 func (x *InviteClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +935,7 @@ type ListClustersRequest struct {
 
 func (x *ListClustersRequest) Reset() {
 	*x = ListClustersRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +947,7 @@ func (x *ListClustersRequest) String() string {
 func (*ListClustersRequest) ProtoMessage() {}
 
 func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +979,7 @@ type ListClustersResponse struct {
 
 func (x *ListClustersResponse) Reset() {
 	*x = ListClustersResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +991,7 @@ func (x *ListClustersResponse) String() string {
 func (*ListClustersResponse) ProtoMessage() {}
 
 func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +1038,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1050,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1095,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1107,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1164,7 @@ type RemoveClusterRequest struct {
 
 func (x *RemoveClusterRequest) Reset() {
 	*x = RemoveClusterRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1176,7 @@ func (x *RemoveClusterRequest) String() string {
 func (*RemoveClusterRequest) ProtoMessage() {}
 
 func (x *RemoveClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1233,7 @@ type RemoveClusterResponse struct {
 
 func (x *RemoveClusterResponse) Reset() {
 	*x = RemoveClusterResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1245,7 @@ func (x *RemoveClusterResponse) String() string {
 func (*RemoveClusterResponse) ProtoMessage() {}
 
 func (x *RemoveClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1277,7 @@ type ApplyJobRequest struct {
 
 func (x *ApplyJobRequest) Reset() {
 	*x = ApplyJobRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1289,7 @@ func (x *ApplyJobRequest) String() string {
 func (*ApplyJobRequest) ProtoMessage() {}
 
 func (x *ApplyJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1346,7 @@ type ApplyJobResponse struct {
 
 func (x *ApplyJobResponse) Reset() {
 	*x = ApplyJobResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1358,7 @@ func (x *ApplyJobResponse) String() string {
 func (*ApplyJobResponse) ProtoMessage() {}
 
 func (x *ApplyJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1429,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1441,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1499,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1511,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1570,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1582,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1669,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1681,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1746,7 @@ type DeleteJobRequest struct {
 
 func (x *DeleteJobRequest) Reset() {
 	*x = DeleteJobRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1758,7 @@ func (x *DeleteJobRequest) String() string {
 func (*DeleteJobRequest) ProtoMessage() {}
 
 func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1860,7 @@ type DeleteJobResponse struct {
 
 func (x *DeleteJobResponse) Reset() {
 	*x = DeleteJobResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1872,7 @@ func (x *DeleteJobResponse) String() string {
 func (*DeleteJobResponse) ProtoMessage() {}
 
 func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1929,7 @@ type RestartJobRequest struct {
 
 func (x *RestartJobRequest) Reset() {
 	*x = RestartJobRequest{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1941,7 @@ func (x *RestartJobRequest) String() string {
 func (*RestartJobRequest) ProtoMessage() {}
 
 func (x *RestartJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1999,7 @@ type RestartJobResponse struct {
 
 func (x *RestartJobResponse) Reset() {
 	*x = RestartJobResponse{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2011,7 @@ func (x *RestartJobResponse) String() string {
 func (*RestartJobResponse) ProtoMessage() {}
 
 func (x *RestartJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2068,7 @@ type BadFields struct {
 
 func (x *BadFields) Reset() {
 	*x = BadFields{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2080,7 @@ func (x *BadFields) String() string {
 func (*BadFields) ProtoMessage() {}
 
 func (x *BadFields) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2129,7 @@ type BadField struct {
 
 func (x *BadField) Reset() {
 	*x = BadField{}
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2141,7 @@ func (x *BadField) String() string {
 func (*BadField) ProtoMessage() {}
 
 func (x *BadField) ProtoReflect() protoreflect.Message {
-	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_waterwheel_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2214,17 @@ const file_waterwheel_admin_v1_admin_proto_rawDesc = "" +
 	"\x13ListTenantsResponse\x121\n" +
 	"\x05items\x18\x01 \x03(\v2\x1b.waterwheel.admin.v1.TenantR\x05items\"\x1c\n" +
 	"\x06Tenant\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xdd\x04\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"9\n" +
+	"\x11IssueAdminRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03csr\x18\x02 \x01(\fR\x03csr\"\xca\x01\n" +
+	"\x12IssueAdminResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
+	"\tca_bundle\x18\x02 \x01(\tR\bcaBundle\x12\x1b\n" +
+	"\tspiffe_id\x18\x03 \x01(\tR\bspiffeId\x127\n" +
+	"\tnot_after\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12\x1f\n" +
+	"\vhub_address\x18\x05 \x01(\tR\n" +
+	"hubAddress\"\xdd\x04\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x14\n" +
@@ -2094,7 +2308,10 @@ const file_waterwheel_admin_v1_admin_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
 	"\x06remedy\x18\x03 \x01(\tR\x06remedy2v\n" +
 	"\rTenantService\x12e\n" +
-	"\vListTenants\x12'.waterwheel.admin.v1.ListTenantsRequest\x1a(.waterwheel.admin.v1.ListTenantsResponse\"\x03\x90\x02\x012\xae\x03\n" +
+	"\vListTenants\x12'.waterwheel.admin.v1.ListTenantsRequest\x1a(.waterwheel.admin.v1.ListTenantsResponse\"\x03\x90\x02\x012m\n" +
+	"\fAdminService\x12]\n" +
+	"\n" +
+	"IssueAdmin\x12&.waterwheel.admin.v1.IssueAdminRequest\x1a'.waterwheel.admin.v1.IssueAdminResponse2\xae\x03\n" +
 	"\x0eClusterService\x12f\n" +
 	"\rInviteCluster\x12).waterwheel.admin.v1.InviteClusterRequest\x1a*.waterwheel.admin.v1.InviteClusterResponse\x12h\n" +
 	"\fListClusters\x12(.waterwheel.admin.v1.ListClustersRequest\x1a).waterwheel.admin.v1.ListClustersResponse\"\x03\x90\x02\x01\x12b\n" +
@@ -2112,77 +2329,82 @@ const file_waterwheel_admin_v1_admin_proto_rawDesc = "" +
 	"\x17com.waterwheel.admin.v1B\n" +
 	"AdminProtoP\x01ZIgithub.com/waterwheel-io/waterwheel/proto/gen/waterwheel/admin/v1;adminv1\xa2\x02\x03WAX\xaa\x02\x13Waterwheel.Admin.V1\xca\x02\x13Waterwheel\\Admin\\V1\xe2\x02\x1fWaterwheel\\Admin\\V1\\GPBMetadata\xea\x02\x15Waterwheel::Admin::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
-var file_waterwheel_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_waterwheel_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_waterwheel_admin_v1_admin_proto_goTypes = []any{
 	(*ListTenantsRequest)(nil),    // 0: waterwheel.admin.v1.ListTenantsRequest
 	(*ListTenantsResponse)(nil),   // 1: waterwheel.admin.v1.ListTenantsResponse
 	(*Tenant)(nil),                // 2: waterwheel.admin.v1.Tenant
-	(*Cluster)(nil),               // 3: waterwheel.admin.v1.Cluster
-	(*InviteClusterRequest)(nil),  // 4: waterwheel.admin.v1.InviteClusterRequest
-	(*InviteClusterResponse)(nil), // 5: waterwheel.admin.v1.InviteClusterResponse
-	(*ListClustersRequest)(nil),   // 6: waterwheel.admin.v1.ListClustersRequest
-	(*ListClustersResponse)(nil),  // 7: waterwheel.admin.v1.ListClustersResponse
-	(*GetClusterRequest)(nil),     // 8: waterwheel.admin.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),    // 9: waterwheel.admin.v1.GetClusterResponse
-	(*RemoveClusterRequest)(nil),  // 10: waterwheel.admin.v1.RemoveClusterRequest
-	(*RemoveClusterResponse)(nil), // 11: waterwheel.admin.v1.RemoveClusterResponse
-	(*ApplyJobRequest)(nil),       // 12: waterwheel.admin.v1.ApplyJobRequest
-	(*ApplyJobResponse)(nil),      // 13: waterwheel.admin.v1.ApplyJobResponse
-	(*GetJobRequest)(nil),         // 14: waterwheel.admin.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 15: waterwheel.admin.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 16: waterwheel.admin.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 17: waterwheel.admin.v1.ListJobsResponse
-	(*DeleteJobRequest)(nil),      // 18: waterwheel.admin.v1.DeleteJobRequest
-	(*DeleteJobResponse)(nil),     // 19: waterwheel.admin.v1.DeleteJobResponse
-	(*RestartJobRequest)(nil),     // 20: waterwheel.admin.v1.RestartJobRequest
-	(*RestartJobResponse)(nil),    // 21: waterwheel.admin.v1.RestartJobResponse
-	(*BadFields)(nil),             // 22: waterwheel.admin.v1.BadFields
-	(*BadField)(nil),              // 23: waterwheel.admin.v1.BadField
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(*v1.Job)(nil),                // 25: waterwheel.flink.v1.Job
+	(*IssueAdminRequest)(nil),     // 3: waterwheel.admin.v1.IssueAdminRequest
+	(*IssueAdminResponse)(nil),    // 4: waterwheel.admin.v1.IssueAdminResponse
+	(*Cluster)(nil),               // 5: waterwheel.admin.v1.Cluster
+	(*InviteClusterRequest)(nil),  // 6: waterwheel.admin.v1.InviteClusterRequest
+	(*InviteClusterResponse)(nil), // 7: waterwheel.admin.v1.InviteClusterResponse
+	(*ListClustersRequest)(nil),   // 8: waterwheel.admin.v1.ListClustersRequest
+	(*ListClustersResponse)(nil),  // 9: waterwheel.admin.v1.ListClustersResponse
+	(*GetClusterRequest)(nil),     // 10: waterwheel.admin.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 11: waterwheel.admin.v1.GetClusterResponse
+	(*RemoveClusterRequest)(nil),  // 12: waterwheel.admin.v1.RemoveClusterRequest
+	(*RemoveClusterResponse)(nil), // 13: waterwheel.admin.v1.RemoveClusterResponse
+	(*ApplyJobRequest)(nil),       // 14: waterwheel.admin.v1.ApplyJobRequest
+	(*ApplyJobResponse)(nil),      // 15: waterwheel.admin.v1.ApplyJobResponse
+	(*GetJobRequest)(nil),         // 16: waterwheel.admin.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 17: waterwheel.admin.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 18: waterwheel.admin.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 19: waterwheel.admin.v1.ListJobsResponse
+	(*DeleteJobRequest)(nil),      // 20: waterwheel.admin.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),     // 21: waterwheel.admin.v1.DeleteJobResponse
+	(*RestartJobRequest)(nil),     // 22: waterwheel.admin.v1.RestartJobRequest
+	(*RestartJobResponse)(nil),    // 23: waterwheel.admin.v1.RestartJobResponse
+	(*BadFields)(nil),             // 24: waterwheel.admin.v1.BadFields
+	(*BadField)(nil),              // 25: waterwheel.admin.v1.BadField
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*v1.Job)(nil),                // 27: waterwheel.flink.v1.Job
 }
 var file_waterwheel_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 0: waterwheel.admin.v1.ListTenantsResponse.items:type_name -> waterwheel.admin.v1.Tenant
-	24, // 1: waterwheel.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
-	24, // 2: waterwheel.admin.v1.Cluster.joined_at:type_name -> google.protobuf.Timestamp
-	24, // 3: waterwheel.admin.v1.Cluster.last_seen:type_name -> google.protobuf.Timestamp
-	24, // 4: waterwheel.admin.v1.Cluster.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 5: waterwheel.admin.v1.InviteClusterResponse.cluster:type_name -> waterwheel.admin.v1.Cluster
-	24, // 6: waterwheel.admin.v1.InviteClusterResponse.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 7: waterwheel.admin.v1.ListClustersResponse.items:type_name -> waterwheel.admin.v1.Cluster
-	3,  // 8: waterwheel.admin.v1.GetClusterResponse.cluster:type_name -> waterwheel.admin.v1.Cluster
-	25, // 9: waterwheel.admin.v1.ApplyJobRequest.job:type_name -> waterwheel.flink.v1.Job
-	25, // 10: waterwheel.admin.v1.ApplyJobResponse.job:type_name -> waterwheel.flink.v1.Job
-	25, // 11: waterwheel.admin.v1.GetJobResponse.job:type_name -> waterwheel.flink.v1.Job
-	25, // 12: waterwheel.admin.v1.ListJobsResponse.items:type_name -> waterwheel.flink.v1.Job
-	25, // 13: waterwheel.admin.v1.DeleteJobResponse.job:type_name -> waterwheel.flink.v1.Job
-	25, // 14: waterwheel.admin.v1.RestartJobResponse.job:type_name -> waterwheel.flink.v1.Job
-	23, // 15: waterwheel.admin.v1.BadFields.fields:type_name -> waterwheel.admin.v1.BadField
-	0,  // 16: waterwheel.admin.v1.TenantService.ListTenants:input_type -> waterwheel.admin.v1.ListTenantsRequest
-	4,  // 17: waterwheel.admin.v1.ClusterService.InviteCluster:input_type -> waterwheel.admin.v1.InviteClusterRequest
-	6,  // 18: waterwheel.admin.v1.ClusterService.ListClusters:input_type -> waterwheel.admin.v1.ListClustersRequest
-	8,  // 19: waterwheel.admin.v1.ClusterService.GetCluster:input_type -> waterwheel.admin.v1.GetClusterRequest
-	10, // 20: waterwheel.admin.v1.ClusterService.RemoveCluster:input_type -> waterwheel.admin.v1.RemoveClusterRequest
-	12, // 21: waterwheel.admin.v1.JobService.ApplyJob:input_type -> waterwheel.admin.v1.ApplyJobRequest
-	14, // 22: waterwheel.admin.v1.JobService.GetJob:input_type -> waterwheel.admin.v1.GetJobRequest
-	16, // 23: waterwheel.admin.v1.JobService.ListJobs:input_type -> waterwheel.admin.v1.ListJobsRequest
-	18, // 24: waterwheel.admin.v1.JobService.DeleteJob:input_type -> waterwheel.admin.v1.DeleteJobRequest
-	20, // 25: waterwheel.admin.v1.JobService.RestartJob:input_type -> waterwheel.admin.v1.RestartJobRequest
-	1,  // 26: waterwheel.admin.v1.TenantService.ListTenants:output_type -> waterwheel.admin.v1.ListTenantsResponse
-	5,  // 27: waterwheel.admin.v1.ClusterService.InviteCluster:output_type -> waterwheel.admin.v1.InviteClusterResponse
-	7,  // 28: waterwheel.admin.v1.ClusterService.ListClusters:output_type -> waterwheel.admin.v1.ListClustersResponse
-	9,  // 29: waterwheel.admin.v1.ClusterService.GetCluster:output_type -> waterwheel.admin.v1.GetClusterResponse
-	11, // 30: waterwheel.admin.v1.ClusterService.RemoveCluster:output_type -> waterwheel.admin.v1.RemoveClusterResponse
-	13, // 31: waterwheel.admin.v1.JobService.ApplyJob:output_type -> waterwheel.admin.v1.ApplyJobResponse
-	15, // 32: waterwheel.admin.v1.JobService.GetJob:output_type -> waterwheel.admin.v1.GetJobResponse
-	17, // 33: waterwheel.admin.v1.JobService.ListJobs:output_type -> waterwheel.admin.v1.ListJobsResponse
-	19, // 34: waterwheel.admin.v1.JobService.DeleteJob:output_type -> waterwheel.admin.v1.DeleteJobResponse
-	21, // 35: waterwheel.admin.v1.JobService.RestartJob:output_type -> waterwheel.admin.v1.RestartJobResponse
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	26, // 1: waterwheel.admin.v1.IssueAdminResponse.not_after:type_name -> google.protobuf.Timestamp
+	26, // 2: waterwheel.admin.v1.Cluster.created_at:type_name -> google.protobuf.Timestamp
+	26, // 3: waterwheel.admin.v1.Cluster.joined_at:type_name -> google.protobuf.Timestamp
+	26, // 4: waterwheel.admin.v1.Cluster.last_seen:type_name -> google.protobuf.Timestamp
+	26, // 5: waterwheel.admin.v1.Cluster.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	5,  // 6: waterwheel.admin.v1.InviteClusterResponse.cluster:type_name -> waterwheel.admin.v1.Cluster
+	26, // 7: waterwheel.admin.v1.InviteClusterResponse.expires_at:type_name -> google.protobuf.Timestamp
+	5,  // 8: waterwheel.admin.v1.ListClustersResponse.items:type_name -> waterwheel.admin.v1.Cluster
+	5,  // 9: waterwheel.admin.v1.GetClusterResponse.cluster:type_name -> waterwheel.admin.v1.Cluster
+	27, // 10: waterwheel.admin.v1.ApplyJobRequest.job:type_name -> waterwheel.flink.v1.Job
+	27, // 11: waterwheel.admin.v1.ApplyJobResponse.job:type_name -> waterwheel.flink.v1.Job
+	27, // 12: waterwheel.admin.v1.GetJobResponse.job:type_name -> waterwheel.flink.v1.Job
+	27, // 13: waterwheel.admin.v1.ListJobsResponse.items:type_name -> waterwheel.flink.v1.Job
+	27, // 14: waterwheel.admin.v1.DeleteJobResponse.job:type_name -> waterwheel.flink.v1.Job
+	27, // 15: waterwheel.admin.v1.RestartJobResponse.job:type_name -> waterwheel.flink.v1.Job
+	25, // 16: waterwheel.admin.v1.BadFields.fields:type_name -> waterwheel.admin.v1.BadField
+	0,  // 17: waterwheel.admin.v1.TenantService.ListTenants:input_type -> waterwheel.admin.v1.ListTenantsRequest
+	3,  // 18: waterwheel.admin.v1.AdminService.IssueAdmin:input_type -> waterwheel.admin.v1.IssueAdminRequest
+	6,  // 19: waterwheel.admin.v1.ClusterService.InviteCluster:input_type -> waterwheel.admin.v1.InviteClusterRequest
+	8,  // 20: waterwheel.admin.v1.ClusterService.ListClusters:input_type -> waterwheel.admin.v1.ListClustersRequest
+	10, // 21: waterwheel.admin.v1.ClusterService.GetCluster:input_type -> waterwheel.admin.v1.GetClusterRequest
+	12, // 22: waterwheel.admin.v1.ClusterService.RemoveCluster:input_type -> waterwheel.admin.v1.RemoveClusterRequest
+	14, // 23: waterwheel.admin.v1.JobService.ApplyJob:input_type -> waterwheel.admin.v1.ApplyJobRequest
+	16, // 24: waterwheel.admin.v1.JobService.GetJob:input_type -> waterwheel.admin.v1.GetJobRequest
+	18, // 25: waterwheel.admin.v1.JobService.ListJobs:input_type -> waterwheel.admin.v1.ListJobsRequest
+	20, // 26: waterwheel.admin.v1.JobService.DeleteJob:input_type -> waterwheel.admin.v1.DeleteJobRequest
+	22, // 27: waterwheel.admin.v1.JobService.RestartJob:input_type -> waterwheel.admin.v1.RestartJobRequest
+	1,  // 28: waterwheel.admin.v1.TenantService.ListTenants:output_type -> waterwheel.admin.v1.ListTenantsResponse
+	4,  // 29: waterwheel.admin.v1.AdminService.IssueAdmin:output_type -> waterwheel.admin.v1.IssueAdminResponse
+	7,  // 30: waterwheel.admin.v1.ClusterService.InviteCluster:output_type -> waterwheel.admin.v1.InviteClusterResponse
+	9,  // 31: waterwheel.admin.v1.ClusterService.ListClusters:output_type -> waterwheel.admin.v1.ListClustersResponse
+	11, // 32: waterwheel.admin.v1.ClusterService.GetCluster:output_type -> waterwheel.admin.v1.GetClusterResponse
+	13, // 33: waterwheel.admin.v1.ClusterService.RemoveCluster:output_type -> waterwheel.admin.v1.RemoveClusterResponse
+	15, // 34: waterwheel.admin.v1.JobService.ApplyJob:output_type -> waterwheel.admin.v1.ApplyJobResponse
+	17, // 35: waterwheel.admin.v1.JobService.GetJob:output_type -> waterwheel.admin.v1.GetJobResponse
+	19, // 36: waterwheel.admin.v1.JobService.ListJobs:output_type -> waterwheel.admin.v1.ListJobsResponse
+	21, // 37: waterwheel.admin.v1.JobService.DeleteJob:output_type -> waterwheel.admin.v1.DeleteJobResponse
+	23, // 38: waterwheel.admin.v1.JobService.RestartJob:output_type -> waterwheel.admin.v1.RestartJobResponse
+	28, // [28:39] is the sub-list for method output_type
+	17, // [17:28] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_waterwheel_admin_v1_admin_proto_init() }
@@ -2196,9 +2418,9 @@ func file_waterwheel_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waterwheel_admin_v1_admin_proto_rawDesc), len(file_waterwheel_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_waterwheel_admin_v1_admin_proto_goTypes,
 		DependencyIndexes: file_waterwheel_admin_v1_admin_proto_depIdxs,

@@ -15,6 +15,8 @@ import (
 const (
 	// TenantServiceName is the fully-qualified name of the TenantService service.
 	TenantServiceName = "waterwheel.admin.v1.TenantService"
+	// AdminServiceName is the fully-qualified name of the AdminService service.
+	AdminServiceName = "waterwheel.admin.v1.AdminService"
 	// ClusterServiceName is the fully-qualified name of the ClusterService service.
 	ClusterServiceName = "waterwheel.admin.v1.ClusterService"
 	// JobServiceName is the fully-qualified name of the JobService service.
@@ -31,6 +33,8 @@ const (
 const (
 	// TenantServiceListTenantsProcedure is the procedure name of the TenantService's ListTenants RPC.
 	TenantServiceListTenantsProcedure = "/waterwheel.admin.v1.TenantService/ListTenants"
+	// AdminServiceIssueAdminProcedure is the procedure name of the AdminService's IssueAdmin RPC.
+	AdminServiceIssueAdminProcedure = "/waterwheel.admin.v1.AdminService/IssueAdmin"
 	// ClusterServiceInviteClusterProcedure is the procedure name of the ClusterService's InviteCluster
 	// RPC.
 	ClusterServiceInviteClusterProcedure = "/waterwheel.admin.v1.ClusterService/InviteCluster"
@@ -117,6 +121,76 @@ func (h tenantServiceHandler) listTenants(ctx context.Context, _ connect.Spec, s
 		return err
 	}
 	res, err := h.svc.ListTenants(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+var (
+	adminServiceIssueAdminSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_waterwheel_admin_v1_admin_proto.Services().ByName("AdminService").Methods().ByName("IssueAdmin"),
+			Procedure:  AdminServiceIssueAdminProcedure,
+		}
+	})
+)
+
+// AdminServiceClient is a client for the waterwheel.admin.v1.AdminService service.
+type AdminServiceClient interface {
+	// IssueAdmin gives a further admin, or one whose certificate ends, an SVID over a key that never leaves its owner.
+	IssueAdmin(context.Context, *v1.IssueAdminRequest) (*v1.IssueAdminResponse, error)
+}
+
+// NewAdminServiceClient constructs a client for the waterwheel.admin.v1.AdminService service.
+// Multiple service clients may share a single connect.Client.
+func NewAdminServiceClient(client *connect.Client) AdminServiceClient {
+	return &adminServiceClient{client: client}
+}
+
+// AdminServiceHandler is an implementation of the waterwheel.admin.v1.AdminService service.
+type AdminServiceHandler interface {
+	// IssueAdmin gives a further admin, or one whose certificate ends, an SVID over a key that never leaves its owner.
+	IssueAdmin(context.Context, *v1.IssueAdminRequest) (*v1.IssueAdminResponse, error)
+}
+
+// RegisterAdminServiceHandler registers svc as the waterwheel.admin.v1.AdminService implementation
+// on server.
+func RegisterAdminServiceHandler(server *connect.Server, svc AdminServiceHandler) {
+	adapter := adminServiceHandler{svc: svc}
+	server.Register(
+		connect.Method{Spec: adminServiceIssueAdminSpec(), Handler: adapter.issueAdmin},
+	)
+}
+
+// UnimplementedAdminServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedAdminServiceHandler struct{}
+
+func (UnimplementedAdminServiceHandler) IssueAdmin(context.Context, *v1.IssueAdminRequest) (*v1.IssueAdminResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "waterwheel.admin.v1.AdminService.IssueAdmin is not implemented")
+}
+
+type adminServiceClient struct {
+	client *connect.Client
+}
+
+func (c *adminServiceClient) IssueAdmin(ctx context.Context, req *v1.IssueAdminRequest) (*v1.IssueAdminResponse, error) {
+	var res v1.IssueAdminResponse
+	if err := c.client.CallUnary(ctx, adminServiceIssueAdminSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+type adminServiceHandler struct{ svc AdminServiceHandler }
+
+func (h adminServiceHandler) issueAdmin(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.IssueAdminRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.IssueAdmin(ctx, &req)
 	if err != nil {
 		return err
 	}
