@@ -93,6 +93,9 @@ func (sn *session) sendDelta(told *string) (sent bool, err error) {
 	if sn.srv.cfg.Metrics != nil {
 		sn.srv.cfg.Metrics.RowsSent.Add(float64(len(rows)))
 		sn.srv.cfg.Metrics.DeltasSent.Inc()
+		if at := sn.srv.cfg.Store.Published(sn.peer.ClusterUID); len(rows) > 0 && rows[0].Version.Revision > sn.head && !at.IsZero() {
+			sn.srv.cfg.Metrics.DispatchSeconds.Observe(time.Since(at).Seconds()) // not of what the agent missed before it came
+		}
 	}
 	sn.srv.note(sn, func(l *Live) { l.RowsSent += int64(len(rows)) })
 

@@ -23,8 +23,9 @@ type session struct {
 
 	ctx  context.Context // the session's own
 	end  context.CancelCauseFunc
-	done chan struct{} // closed when receiver and sender are over
-	kick chan struct{} // size 1: the sender should look again
+	done chan struct{}  // closed when receiver and sender are over
+	kick chan struct{}  // size 1: the sender should look again
+	head store.Revision // of the log when the stream began
 
 	// Owned by the receiver.
 	reportSeq int64
@@ -62,6 +63,7 @@ func (sn *session) run() error {
 		}()
 	}()
 	epoch, head := sn.srv.cfg.Store.View().Epoch(), sn.srv.cfg.Store.View().Head()
+	sn.head = head
 	welcome := agentv1.Welcome_builder{
 		Session: sn.id, Epoch: epochToProto(epoch), Head: int64(head), Mode: agentv1.Mode_MODE_RESUME,
 		ReportFrom: sn.hello.GetReportSeq(),

@@ -202,6 +202,7 @@ func (s *Store) publish(b *batch) {
 	for _, uid := range b.touched {
 		dirty[uid] = true
 	}
+	now := time.Now()
 	s.mu.Lock()
 	s.view = viewOf(b.db, b.head, s.epoch)
 	for _, c := range b.feed {
@@ -211,6 +212,7 @@ func (s *Store) publish(b *batch) {
 			s.feeds[c.cluster] = f
 		}
 		f.set(c.uid, c.row)
+		f.told = now
 		dirty[c.cluster] = true
 	}
 	for uid := range dirty {

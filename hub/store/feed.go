@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // feed is one cluster's orders in revision order, one place each: its newest revision. So it compacts itself, and 500
@@ -13,6 +14,7 @@ type feed struct {
 	holes  int
 	live   int // rows that are no tombstones
 	head   Revision
+	told   time.Time // when head became visible
 }
 
 type place struct {
@@ -110,6 +112,16 @@ func (s *Store) FeedState(clusterUID string) (head Revision, rows int) {
 		rows = f.live
 	}
 	return s.view.Head(), rows
+}
+
+// Published is when the newest order of a cluster became visible: durable, and told to subscribers. Zero: none since the start.
+func (s *Store) Published(clusterUID string) time.Time {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if f, ok := s.feeds[clusterUID]; ok {
+		return f.told
+	}
+	return time.Time{}
 }
 
 // Subscribe gives a channel of size one that is signalled after each commit that changed a cluster's feed or the

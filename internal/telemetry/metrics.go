@@ -31,7 +31,6 @@ type Hub struct {
 	DeltasSent      prometheus.Counter   // frames that carried them
 	Acks            prometheus.Counter   // acks received
 	Nacks           *Counter             // rows refused by agents, by reason
-	CommitSeconds   prometheus.Histogram // one group commit, from the first byte to its fsync
 	DispatchSeconds prometheus.Histogram // from a commit to its rows on a stream
 	Divergence      prometheus.Counter   // digests of hub and agent that differed though they should not
 	AdminRequests   *Counter             // calls of the admin API, by method and code
@@ -47,7 +46,6 @@ func NewHub(reg prometheus.Registerer) *Hub {
 		DeltasSent:      m.counter("hub_deltas_sent_total", "Frames of rows sent to agents."),
 		Acks:            m.counter("hub_acks_total", "Acks received from agents."),
 		Nacks:           newCounter(reg, "hub_nacks_total", "Rows refused by agents, by reason.", "reason"),
-		CommitSeconds:   m.seconds("hub_commit_seconds", "Seconds of one group commit, fsync included."),
 		DispatchSeconds: m.seconds("hub_dispatch_seconds", "Seconds from a commit to its rows on a stream."),
 		Divergence:      m.counter("hub_divergence_total", "Digests of hub and agent that differed at the same revision."),
 		AdminRequests:   newCounter(reg, "hub_admin_requests_total", "Calls of the admin API, by method and code.", "method", "code"),

@@ -72,7 +72,7 @@ func TestMetricsOfHubAndAgent(t *testing.T) {
 	hub, agent := telemetry.NewHub(reg), telemetry.NewAgent(reg, "connecting", "open")
 	telemetry.ExpiryGauge(reg, func() time.Time { return time.Time{} })
 	hub.Sessions.Set(2)
-	hub.CommitSeconds.Observe(0.003)
+	hub.DispatchSeconds.Observe(0.003)
 	hub.AdminRequests.Inc("ApplyJob", "ok")
 	hub.Nacks.Inc("unknown_version")
 	agent.Passes.Inc("InSync")
@@ -83,7 +83,7 @@ func TestMetricsOfHubAndAgent(t *testing.T) {
 	for _, want := range []string{
 		`waterwheel_build_info{version="v1.2"} 1`,
 		`waterwheel_hub_sessions 2`,
-		`waterwheel_hub_commit_seconds_count 1`,
+		`waterwheel_hub_dispatch_seconds_count 1`,
 		`waterwheel_hub_admin_requests_total{code="ok",method="ApplyJob"} 1`,
 		`waterwheel_hub_nacks_total{reason="unknown_version"} 1`,
 		`waterwheel_agent_passes_total{situation="InSync"} 1`,
