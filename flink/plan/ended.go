@@ -147,10 +147,14 @@ func (p *pass) countFailure(c *RunRecord) bool {
 		return false
 	}
 	e.Counted = true
-	if c.Phase == PhaseProven && p.now.Sub(c.PhaseSince) > provenFor {
+	lost := e.Kind == EndLost && c.Phase == PhaseProven
+	long := provenFor
+	if lost {
+		long = calmFor
+	}
+	if c.Phase == PhaseProven && e.At.Sub(c.PhaseSince) > long {
 		p.m.Failures = 0
 	}
-	lost := e.Kind == EndLost && c.Phase == PhaseProven
 	p.failedStart()
 	if lost && p.m.Failures == 1 {
 		p.m.RetryAt = time.Time{} // a lost process is not the job's fault: the first time at once

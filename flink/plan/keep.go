@@ -63,10 +63,7 @@ func (p *pass) replaceTaskManager(c *RunRecord, s flink.RunObserved) (pl Plan, n
 	last := ""
 	if n := len(s.TaskManagers); n > 0 {
 		if t := s.TaskManagers[n-1]; t.State == flink.ProcessExited {
-			last = fmt.Sprintf("; the last one ended with exit code %d", t.ExitCode)
-			if t.Reason != "" {
-				last += ": " + t.Reason
-			}
+			last = "; the last one " + exit(t)
 		}
 	}
 	msg := fmt.Sprintf("%d of %d TaskManagers of run %s run; starting what is missing%s", have, want, c.Run, last)

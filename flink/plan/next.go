@@ -20,6 +20,7 @@ const (
 	stuckLimit  = 20 * time.Second       // an edit waits this long for tasks to run before it does without a savepoint
 	cancelLimit = 30 * time.Second       // then the processes are ended
 	provenFor   = 10 * time.Minute       // a run that lasted this long clears the failure count
+	calmFor     = time.Minute            // so does one that lasted this long and then lost its processes: that is no crash loop
 	maxAttempts = 5                      // of one act before its run is given up
 	maxExits    = 2                      // a JobManager that ends while it is warmed is started again so often
 	maxStarts   = 4                      // starts of one generation that failed for an unclear cause

@@ -171,11 +171,7 @@ func (p *pass) noteMissing(c *RunRecord, s flink.RunObserved) {
 	jm := s.JobManager
 	switch {
 	case jm.State == flink.ProcessExited:
-		msg := fmt.Sprintf("its JobManager ended with exit code %d", jm.ExitCode)
-		if jm.Reason != "" {
-			msg += ": " + jm.Reason
-		}
-		p.end(c, EndLost, &flink.Cause{Message: msg})
+		p.end(c, EndLost, &flink.Cause{Message: "its JobManager " + exit(jm)})
 	case jm.State == flink.ProcessAbsent:
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is gone"})
 	case s.REST.JobsListed && c.Phase == PhaseProven:

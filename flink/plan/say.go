@@ -137,3 +137,15 @@ func or(a, b string) string {
 	}
 	return b
 }
+
+// exit says how a process ended.
+func exit(p flink.Process) string {
+	msg := fmt.Sprintf("ended with exit code %d", p.ExitCode)
+	if p.ExitCode < 0 {
+		msg = "ended, and its exit code is not known"
+	}
+	if p.Reason != "" {
+		msg += ": " + p.Reason
+	}
+	return msg
+}

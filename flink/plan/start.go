@@ -157,11 +157,7 @@ func (p *pass) warm(r *RunRecord) (Plan, bool) {
 	jm := s.JobManager
 	switch {
 	case jm.State == flink.ProcessExited && r.Exits >= maxExits:
-		why := fmt.Sprintf("its JobManager ended with exit code %d", jm.ExitCode)
-		if jm.Reason != "" {
-			why += ": " + jm.Reason
-		}
-		return p.giveUp(r, why), false
+		return p.giveUp(r, "its JobManager "+exit(jm)), false
 	case jm.State == flink.ProcessAbsent, jm.State == flink.ProcessExited, s.TaskManagersAlive() < want:
 		if r.LastErr != "" && p.now.Before(r.TriedAt.Add(backoff(r.Attempts, time.Second, backoffMin))) {
 			return p.wait(Warming, p.state(r), time.Second, "Bringing up run %s failed: %s; trying again", r.Run, r.LastErr), false
