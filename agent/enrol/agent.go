@@ -278,14 +278,19 @@ func (a *Agent) current() *svid {
 	return a.svid
 }
 
-// say keeps the sentence for Status and logs it when it is a new one.
+// say keeps the sentence for Status. It is logged when trouble begins, and as a detail when only its words change: a hub
+// can be gone for days.
 func (a *Agent) say(message string) {
 	a.mu.Lock()
-	changed := a.message != message
+	before := a.message
 	a.message = message
 	a.mu.Unlock()
-	if changed {
-		a.cfg.Logger.Warn("membership needs attention", "message", message)
+	level := slog.LevelDebug
+	if before == "" {
+		level = slog.LevelWarn
+	}
+	if before != message {
+		a.cfg.Logger.Log(context.Background(), level, "membership needs attention", "message", message)
 	}
 }
 
