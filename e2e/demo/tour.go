@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -78,7 +77,11 @@ func (g *guide) change(ctx context.Context, j stage.Job) (stage.Job, error) {
 	if err != nil {
 		return now, err
 	}
-	f, err := stage.Flink(ctx, now.Status.Links.FlinkUI)
+	var f stage.FlinkJob // until it has a checkpoint of its own, too
+	err = stage.Poll(ctx, 2*time.Minute, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+		f, err = stage.Flink(ctx, now.Status.Links.FlinkUI)
+		return err == nil && f.AllRunning() && f.Completed > 0, err
+	})
 	if err != nil {
 		return now, err
 	}
@@ -117,7 +120,7 @@ func (g *guide) killAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pid, ok := stage.Daemon("waterwheel-agent", filepath.Join("agents", "dev-1"))
+	pid, ok := g.w.Agent("dev-1")
 	if !ok {
 		return fmt.Errorf("no process of agent dev-1")
 	}
@@ -126,7 +129,7 @@ func (g *guide) killAgent(ctx context.Context) error {
 		return err
 	}
 	err = stage.Poll(ctx, time.Minute, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		if now, ok := stage.Daemon("waterwheel-agent", filepath.Join("agents", "dev-1")); !ok || now == pid {
+		if now, ok := g.w.Agent("dev-1"); !ok || now == pid {
 			return false, nil
 		}
 		own, err := g.w.Own(ctx, "dev-1", name)

@@ -250,8 +250,21 @@ func logs(dir string) []string {
 	return found
 }
 
-// Daemon finds the process of a binary whose command line names a path.
-func Daemon(binary, path string) (pid int, ok bool) {
+// Agent finds the process of the agent of one of the world's clusters: of this
+// world, whatever others there are on the machine.
+func (w *World) Agent(cluster string) (pid int, ok bool) {
+	dir, err := filepath.Abs(w.Dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return 0, false
+	}
+	return daemon("waterwheel-agent", filepath.Join(dir, "agents", cluster, "agent.yaml"))
+}
+
+// daemon finds the process of a binary whose command line names a path.
+func daemon(binary, path string) (pid int, ok bool) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, d := range dirs {
 		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))

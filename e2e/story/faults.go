@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -122,7 +121,7 @@ func (t *teller) killAgent(ctx context.Context) (back time.Duration, err error) 
 	if err != nil {
 		return 0, err
 	}
-	pid, ok := stage.Daemon("waterwheel-agent", filepath.Join("agents", "dev-1"))
+	pid, ok := t.w.Agent("dev-1")
 	if !ok {
 		return 0, fmt.Errorf("no process of agent dev-1")
 	}
@@ -131,7 +130,7 @@ func (t *teller) killAgent(ctx context.Context) (back time.Duration, err error) 
 		return 0, fmt.Errorf("kill agent: %w", err)
 	}
 	err = stage.Poll(ctx, time.Minute, 20*time.Millisecond, func(context.Context) (bool, error) {
-		now, ok := stage.Daemon("waterwheel-agent", filepath.Join("agents", "dev-1"))
+		now, ok := t.w.Agent("dev-1")
 		return ok && now != pid, nil
 	})
 	if err != nil {
@@ -173,7 +172,7 @@ func (t *teller) agentDown(ctx context.Context) error {
 	if _, err := t.w.Dev(ctx, "up", "--no-restart", "agent-dev-1"); err != nil {
 		return err
 	}
-	pid, ok := stage.Daemon("waterwheel-agent", filepath.Join("agents", "dev-1"))
+	pid, ok := t.w.Agent("dev-1")
 	if !ok {
 		return fmt.Errorf("no process of agent dev-1")
 	}
