@@ -245,6 +245,24 @@ func TestTheTopIsTheFirstClassThatSaysMore(t *testing.T) {
 	}
 }
 
+// TestAFileThatIsNoProgramIsNotBlamedOnItsMain has what preflights of real Flink answered.
+func TestAFileThatIsNoProgramIsNotBlamedOnItsMain(t *testing.T) {
+	const invocation = "org.apache.flink.client.program.ProgramInvocationException"
+	for _, c := range []struct {
+		cause flink.Cause
+		want  string
+	}{
+		{flink.Cause{Top: invocation, Class: "java.util.zip.ZipException", Message: "zip END header not found"}, "jar-damaged"},
+		{flink.Cause{Class: "java.util.zip.ZipException", Message: "zip file is empty"}, "jar-damaged"},
+		{flink.Cause{Class: invocation, Message: "The given program class does not have a main(String[]) method."}, "no-main"},
+		{flink.Cause{Top: invocation, Class: "java.util.zip.ZipException", Message: "invalid entry size in the program's own data"}, "main-failed"},
+	} {
+		if v := failure.ClassifyCause(&c.cause, failure.AtStart); v.ID != c.want || v.Kind != failure.Permanent {
+			t.Errorf("%s: %+v, want %s", c.cause.String(), v, c.want)
+		}
+	}
+}
+
 func TestAnUnknownFailureIsTheCallersChoice(t *testing.T) {
 	v := failure.Classify(failure.Parse("com.example.Broken: no"), failure.AtRestore)
 	if v.Kind != failure.Unknown || v.Or(failure.Permanent) != failure.Permanent || v.Or(failure.Transient) != failure.Transient {

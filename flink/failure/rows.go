@@ -18,6 +18,20 @@ var rows = []Row{
 		Sentence: "the jar of spec.jar.uri is not there; put it there or correct the address",
 	},
 	{
+		ID: "jar-damaged", Where: []Where{AtStart, InLog},
+		Texts:    []string{"zip END header not found", "zip file is empty", "error in opening zip file"},
+		Classes:  []string{"ZipException"},
+		Kind:     Permanent,
+		Sentence: "the file of spec.jar.uri is no jar, or is damaged; put the right one there",
+	},
+	{
+		ID: "no-main", Where: []Where{AtStart, InLog},
+		Texts:    []string{"does not have a main(String[]) method", "main method must be"},
+		Classes:  []string{"ProgramInvocationException"},
+		Kind:     Permanent,
+		Sentence: "the class in spec.jar.entryClass has no public static main(String[]); name the one that has",
+	},
+	{
 		ID:       "no-execute",
 		Texts:    []string{"contains no execute() calls", "No jobs included in application", "program aborted pre-maturely", "program plan could not be fetched"},
 		Kind:     Permanent,
