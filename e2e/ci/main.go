@@ -15,11 +15,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	version := flag.String("version", "2.3.0", "Flink version of the story")
 	dir := flag.String("artifacts", "artifacts/ci", "directory for one log file per step")
+	deadline := flag.Duration("deadline", 80*time.Minute, "for all steps together")
 	flag.Parse()
 	steps, err := choose(flag.Args(), *version)
 	if err != nil {
@@ -32,6 +34,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, *deadline, fmt.Errorf("not done within %s", *deadline))
+	defer cancel()
 	r := runner{out: os.Stdout, dir: *dir, stopAtFirst: flag.Arg(0) == "test"}
 	results, err := r.run(ctx, steps)
 	table(os.Stdout, results)

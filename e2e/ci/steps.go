@@ -26,7 +26,7 @@ func tool(file string, args ...string) []string {
 func testSteps(version string) []step {
 	return []step{
 		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
-		{"unit", 15 * time.Minute, command("go", "test", "-shuffle=on", "./...")},
+		{"unit", 15 * time.Minute, tests("-shuffle=on")},
 		{"world", 10 * time.Minute, command("go", "test", "-count=1", "-v", "./e2e/world")},
 		{"ground", 10 * time.Minute, command("go", "run", "./e2e/ground")},
 		{"story", 10 * time.Minute, command("go", "run", "./e2e/story", "-short", "-version", version)},
@@ -42,7 +42,7 @@ func checkSteps() []step {
 		{"buf-lint", 5 * time.Minute, command(tool("buf", "buf", "lint")...)},
 		{"buf-breaking", 2 * time.Minute, unbroken},
 		{"lint", 10 * time.Minute, command(tool("lint", "golangci-lint", "run")...)},
-		{"race", 15 * time.Minute, command("go", "test", "-race", "-shuffle=on", "./...")},
+		{"race", 15 * time.Minute, command("go", "test", "-race", "-short", "-shuffle=on", "./...")},
 	}
 }
 
@@ -77,6 +77,22 @@ func names(steps []step) string {
 	}
 
 	return strings.Join(out, " ")
+}
+
+// world is the package whose tests are a step of their own, since their lines are wanted.
+const world = "/e2e/world"
+
+// tests runs the tests of every package but the world's.
+func tests(flags ...string) func(context.Context, io.Writer) error {
+	return func(ctx context.Context, out io.Writer) error {
+		list, err := exec.CommandContext(ctx, "go", "list", "./...").Output()
+		if err != nil {
+			return fmt.Errorf("listing the packages: %w", err)
+		}
+		packages := slices.DeleteFunc(strings.Fields(string(list)), func(p string) bool { return strings.HasSuffix(p, world) })
+
+		return command(slices.Concat([]string{"go", "test"}, flags, packages)...)(ctx, out)
+	}
 }
 
 // generated makes the code anew beside the committed one and compares. The plugins are built first, one after another,
