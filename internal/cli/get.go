@@ -97,7 +97,7 @@ func object(args []string) (kind, name string, err error) {
 	kind, name, slash := strings.Cut(args[0], "/")
 	kind = strings.TrimSuffix(kind, "s")
 	if kind != "job" && kind != "cluster" {
-		return "", "", usagef("%q: want jobs or clusters%s", args[0], meant(args[0], []string{"jobs", "clusters", "job", "cluster"}))
+		return "", "", usagef("%q: want jobs or clusters, or job/%[1]s for the job of that name%s", args[0], meant(args[0], []string{"jobs", "clusters", "job", "cluster"}))
 	}
 	switch {
 	case slash && (name == "" || len(args) > 1), len(args) > 1 && args[1] == "":
