@@ -74,6 +74,18 @@ func credentialName(name string) bool {
 	return false
 }
 
+// assignsCredential reports whether one of the words of a text, such as
+// -Djavax.net.ssl.keyStorePassword=…, assigns to a usual name for a secret.
+func assignsCredential(text string) bool {
+	for word := range strings.FieldsSeq(text) {
+		name, value, assigned := strings.Cut(word, "=")
+		if assigned && value != "" && !reference.MatchString(value) && credentialName(strings.TrimLeft(name, "-")) {
+			return true
+		}
+	}
+	return false
+}
+
 // hyphenated writes s3a.secretKey, S3A_SECRET_KEY and s3a.secret-key alike.
 func hyphenated(name string) string {
 	var b strings.Builder

@@ -187,6 +187,7 @@ func (f *faults) program(s Spec) {
 	switch {
 	case s.Jar.EntryClass == "":
 		f.add("spec.jar.entryClass", "", "is required: the class whose main() builds the job, such as com.example.Main")
+	case !f.text("spec.jar.entryClass", s.Jar.EntryClass):
 	case !classForm.MatchString(s.Jar.EntryClass) || len(s.Jar.EntryClass) > 512:
 		f.add("spec.jar.entryClass", s.Jar.EntryClass, "must be the full name of a Java class, such as com.example.Main")
 	}
@@ -352,9 +353,10 @@ func (f *faults) configurationEntry(k, v string) {
 	f.text(field, v)
 }
 
-// hiddenBy is a value as it may be repeated under its key.
+// hiddenBy is a value as it may be repeated under its key. One that holds settings of its own, as Java options do, may
+// not when one of these is a usual name for a secret.
 func hiddenBy(key, value string) string {
-	if credentialName(key) {
+	if credentialName(key) || assignsCredential(value) {
 		return masked(value)
 	}
 	return value

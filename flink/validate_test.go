@@ -167,6 +167,8 @@ func TestValidateRefusesCredentialsWithoutRepeatingThem(t *testing.T) {
 		"url in snapshot":   {func(s *Spec) { s.StartFrom.Snapshot = "s3://id:" + secret + "@bucket/x" }, secret},
 		"url in jar":        {func(s *Spec) { s.Jar.URI = "https://id:" + secret + "@host/x.jar" }, secret},
 		"url in state":      {func(s *Spec) { s.State = "x://id:" + secret + "@host/x.jar" }, secret},
+		"java options":      {config("env.java.opts.all", "-Xmx1g -Djavax.net.ssl.keyStorePassword="+secret), secret},
+		"entry class":       {func(s *Spec) { s.Jar.EntryClass = "AKIAIOSFODNN7EXAMPLE" }, "AKIAIOSFODNN7EXAMPLE"},
 		"authorization":     {config("a.header", "Bearer abcdefghijklmnop"+secret), secret},
 	} {
 		t.Run(name, func(t *testing.T) {

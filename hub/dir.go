@@ -48,6 +48,9 @@ func Init(ctx context.Context, cfg Config, admin string, log *slog.Logger) (conf
 	if err := cfg.Validate(); err != nil {
 		return "", "", err
 	}
+	if _, err := identity.AdminID(cfg.TrustDomain, admin); err != nil {
+		return "", "", err
+	}
 	if err := checkEmpty(cfg.Dir); err != nil {
 		return "", "", err
 	}

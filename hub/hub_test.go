@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -211,6 +212,24 @@ func TestInitTakesAnEmptyDirectoryOnly(t *testing.T) {
 	}
 	if got, err := hub.LoadConfig(filepath.Join(p.cfg.Dir, hub.ConfigFile)); err != nil || got.Admin != p.cfg.Admin {
 		t.Errorf("its configuration reads as %+v, %v", got, err)
+	}
+}
+
+func TestInitThatCannotBeDoneLeavesNothing(t *testing.T) {
+	p := newPlace(t)
+	for name, edit := range map[string]func(*hub.Config) string{
+		"admin":        func(*hub.Config) string { return "../jo" },
+		"trust domain": func(c *hub.Config) string { c.TrustDomain = "Not One"; return "jo" },
+		"life":         func(c *hub.Config) string { c.CertificateLife = time.Second; return "jo" },
+	} {
+		cfg := p.cfg
+		cfg.Dir = filepath.Join(t.TempDir(), "hub")
+		if _, _, err := hub.Init(t.Context(), cfg, edit(&cfg), quiet()); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+		if _, err := os.Stat(cfg.Dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a part of a hub is left, which the next init refuses: %v", name, err)
+		}
 	}
 }
 

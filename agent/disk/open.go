@@ -157,7 +157,7 @@ func openBolt(path string) (db *bolt.DB, err error) {
 }
 
 func damaged(path string, cause error) error {
-	return fmt.Errorf("%w: %s: %w; keep it for study, move it away, and start once with leave to create a new one: jobs that run are kept", ErrDamaged, path, cause)
+	return fmt.Errorf("%w: %s: %w; keep it for study, move it away, and start again: jobs that run are kept, and orders come from the hub", ErrDamaged, path, cause)
 }
 
 // create makes the file under another name first, so that a crash leaves either none or a whole one.

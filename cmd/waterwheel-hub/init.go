@@ -50,7 +50,7 @@ func initCommand() *cobra.Command {
 // tellAdmin says how to use an admin's files.
 func tellAdmin(w io.Writer, name, files, addr string) {
 	fmt.Fprintf(w, "admin %s made; its files, its private key among them, belong on that admin's machine:\n  %s\n", name, files)
-	fmt.Fprintf(w, "use them with:\n  export WATERWHEEL_CONFIG=%s/config.yaml\n  waterwheel get clusters\n", files)
-	fmt.Fprintf(w, "or with curl:\n  curl --cacert %[1]s/ca.pem --cert %[1]s/cert.pem --key %[1]s/key.pem --json '{}' \\\n"+
+	fmt.Fprintf(w, "use them with:\n  export WATERWHEEL_CONFIG=%q\n  waterwheel get clusters\n", filepath.Join(files, "config.yaml"))
+	fmt.Fprintf(w, "or with curl:\n  curl --cacert %[1]q/ca.pem --cert %[1]q/cert.pem --key %[1]q/key.pem --json '{}' \\\n"+
 		"    https://%[2]s/waterwheel.admin.v1.ClusterService/ListClusters\n", files, addr)
 }

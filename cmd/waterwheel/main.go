@@ -14,6 +14,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second one ends it at once, whatever it is doing
 	code := cli.Main(ctx, os.Args[1:], dev.Command(exampleJob()))
 	stop()
 	os.Exit(code)

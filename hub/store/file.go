@@ -68,7 +68,7 @@ func damaged(path string, why error) error {
 	if errors.Is(why, ErrDamaged) || errors.Is(why, ErrLocked) {
 		return why
 	}
-	return fmt.Errorf("%w: %s: %w; restore %s from a backup of this hub, or start a new hub in an empty directory with --init"+
+	return fmt.Errorf("%w: %s: %w; restore %s from a backup of this hub, or make a new hub in an empty directory with waterwheel-hub init"+
 		" (its agents keep their jobs running)", ErrDamaged, path, why, filepath.Dir(path))
 }
 

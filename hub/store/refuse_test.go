@@ -136,7 +136,7 @@ func TestOpenRefusesWhatItCannotTrustAndSaysWhatHelps(t *testing.T) {
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatalf("open: %v, want ErrDamaged", err)
 			}
-			for _, want := range []string{filepath.Join(dir, c.file), c.says, "restore", "backup", "--init"} {
+			for _, want := range []string{filepath.Join(dir, c.file), c.says, "restore", "backup", "waterwheel-hub init"} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q does not say %q", err, want)
 				}

@@ -243,10 +243,17 @@ var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // hubCluster is what is read of a cluster at the hub.
 type hubCluster struct {
-	Name      string `json:"name"`
-	State     string `json:"state"`
-	Connected bool   `json:"connected"`
-	LastSeen  string `json:"lastSeen"`
+	Name      string    `json:"name"`
+	State     string    `json:"state"`
+	Connected bool      `json:"connected"`
+	LastSeen  string    `json:"lastSeen"`
+	CertEnds  time.Time `json:"certificateExpiresAt,omitzero"`
+}
+
+// needsToken reports whether its agent has to join, for the first time or again: with a certificate that ended, as it
+// does while a world is down for longer than that is valid, it can do nothing else.
+func (c hubCluster) needsToken(now time.Time) bool {
+	return c.State != "joined" || !c.Connected && !c.CertEnds.IsZero() && !now.Before(c.CertEnds)
 }
 
 // hubClusters reads the clusters through the waterwheel command, as a user would.
@@ -268,7 +275,7 @@ func (d dev) hubClusters(ctx context.Context) (map[string]hubCluster, error) {
 	return all, nil
 }
 
-// invite has a cluster invited until it has joined, and its agent kept up.
+// invite has a cluster invited where its agent needs a token, and the agent kept up.
 func (d dev) invite(ctx context.Context, p *progress, w world, c cluster, g ground) error {
 	known, err := d.hubClusters(ctx)
 	if err != nil {
@@ -276,7 +283,7 @@ func (d dev) invite(ctx context.Context, p *progress, w world, c cluster, g grou
 	}
 	before, _ := os.ReadFile(d.at.agentConfig(c.Name)) // what cannot be read has changed
 	var inv invitation
-	if known[c.Name].State != "joined" {
+	if known[c.Name].needsToken(time.Now()) {
 		if err := p.step("invite "+c.Name, func(func(string)) error {
 			out, err := d.run(ctx, []string{d.bin.cli, "cluster", "invite", c.Name, "-o", "json"})
 			if err != nil {
@@ -361,7 +368,7 @@ func (d dev) whatNext(p *progress, w world, current bool) {
 	case d.at.isDefault():
 		p.line("  waterwheel config use-context %s", userContext)
 	default:
-		p.line("  export %s=%s", configVariable, d.at.context())
+		p.line("  export %s=%q", configVariable, d.at.context())
 	}
 	p.line("  waterwheel get clusters")
 	p.line("  waterwheel apply -f FILE")

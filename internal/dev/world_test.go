@@ -308,3 +308,23 @@ func TestFlagsAreCheckedBeforeAnythingHappens(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAgentGetsATokenUntilItJoinedAndOnceItsCertificateEnded(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		cluster hubCluster
+		want    bool
+	}{
+		"unknown":                           {hubCluster{}, true},
+		"invited":                           {hubCluster{State: "invited"}, true},
+		"removed":                           {hubCluster{State: "removed", CertEnds: now.Add(time.Hour)}, true},
+		"joined, certificate good":          {hubCluster{State: "joined", CertEnds: now.Add(time.Second)}, false},
+		"joined, certificate ended":         {hubCluster{State: "joined", CertEnds: now}, true},
+		"connected, renewed just now":       {hubCluster{State: "joined", CertEnds: now.Add(-time.Second), Connected: true}, false},
+		"joined, certificate not on record": {hubCluster{State: "joined"}, false},
+	} {
+		if got := c.cluster.needsToken(now); got != c.want {
+			t.Errorf("%s: needs a token: %t, want %t", name, got, c.want)
+		}
+	}
+}

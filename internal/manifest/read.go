@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -77,6 +80,12 @@ func (f Form[M]) Read(file string, data []byte) ([]Document[M], error) {
 		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" "))
 	}
 	r := &reader[M]{form: f, file: file}
+	if at := invalid(data); at >= 0 { // which a parser would take for U+FFFD, and so change what was written
+		return nil, Faults{{
+			File: file, Line: 1 + bytes.Count(data[:at], []byte("\n")), Col: at - bytes.LastIndexByte(data[:at], '\n'),
+			Text: fmt.Sprintf("not UTF-8: the byte 0x%02x", data[at]),
+		}}
+	}
 	for _, part := range split(data) {
 		r.line = part.line
 		r.document(part.text)
@@ -85,6 +94,18 @@ func (f Form[M]) Read(file string, data []byte) ([]Document[M], error) {
 		return nil, r.faults
 	}
 	return r.docs, nil
+}
+
+// invalid is where data stops being UTF-8, -1 if nowhere.
+func invalid(data []byte) int {
+	for at := 0; at < len(data); {
+		r, size := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at
+		}
+		at += size
+	}
+	return -1
 }
 
 // part is the text of one document, and how many lines are before it.
@@ -134,7 +155,15 @@ func (r *reader[M]) position(n ast.Node) position {
 }
 
 func (r *reader[M]) document(text []byte) {
-	file, err := parser.ParseBytes(text, 0)
+	tokens := lexer.Tokenize(string(text))
+	if t := tooDeep(tokens); t != nil {
+		r.faults = append(r.faults, &Fault{
+			File: r.file, Line: r.line + t.Position.Line, Col: t.Position.Column,
+			Text: fmt.Sprintf("nested deeper than %d levels", maxDepth),
+		})
+		return
+	}
+	file, err := parser.Parse(tokens, 0)
 	if err != nil {
 		r.faults = append(r.faults, r.syntax(err))
 		return
@@ -157,6 +186,32 @@ func (r *reader[M]) document(text []byte) {
 		}
 		r.manifest(body)
 	}
+}
+
+// maxDepth is how deep lists and mappings may be nested that need no deeper indentation. No manifest comes near, and
+// the parser takes time with the square of it.
+const maxDepth = 64
+
+// tooDeep is the token that goes deeper than maxDepth, nil if none does.
+func tooDeep(tokens token.Tokens) *token.Token {
+	flow, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			dashes, line = 0, t.Position.Line
+		}
+		switch t.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			flow++
+		case token.MappingEndType, token.SequenceEndType:
+			flow = max(0, flow-1)
+		case token.SequenceEntryType:
+			dashes++
+		}
+		if max(flow, dashes) > maxDepth {
+			return t
+		}
+	}
+	return nil
 }
 
 // syntax turns the parser's error into a fault of one line.
