@@ -158,7 +158,8 @@ func (g *guide) first(ctx context.Context) (stage.Job, stage.FlinkJob, error) {
 
 func (g *guide) ready(ctx context.Context, after int32) (stage.Job, error) {
 	return g.w.WaitJob(ctx, name, "Ready", 4*time.Minute, func(j stage.Job) bool {
-		return j.Status.Ready() && j.Metadata.Generation > after && j.Status.ObservedGeneration == j.Metadata.Generation && j.Status.Freshness == "live"
+		return j.Status.Ready() && j.Metadata.Generation > after && j.Status.ObservedGeneration == j.Metadata.Generation &&
+			j.Status.Situation == "InSync" && j.Status.Freshness == "live"
 	})
 }
 

@@ -46,7 +46,7 @@ func (g *guide) tour(ctx context.Context, j stage.Job) error {
 	}
 	healed := time.Now()
 	j, err = g.w.WaitJob(ctx, name, "a live status of the new run", 3*time.Minute, func(now stage.Job) bool {
-		return now.Status.Ready() && now.Status.Freshness == "live" && now.Status.Run > j.Status.Run
+		return now.Status.Ready() && now.Status.Freshness == "live" && now.Status.Run > j.Status.Run && now.Status.Situation == "InSync"
 	})
 	if err != nil {
 		return err
