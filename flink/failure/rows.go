@@ -111,7 +111,7 @@ var rows = []Row{
 		ID:       "storage-plugin",
 		Classes:  []string{"UnsupportedFileSystemSchemeException"},
 		Kind:     Permanent,
-		Sentence: "Flink has no file system for the address of the state storage; add its plugin, or choose another stateStorage.root",
+		Sentence: "Flink has no file system for an address that is used, of the state storage or of the program; add its plugin, or use another",
 	},
 	{
 		ID:       "storage-no-bucket",

@@ -167,10 +167,9 @@ func (w *world) checkStart(r *run, s flink.Submission) {
 	if s.JobID != r.launch.Run.JobID() {
 		w.sin("%s is handed in under the id %s", r.launch.Run, s.JobID)
 	}
-	if _, ok := w.pushed[s.JobID]; ok {
+	if w.shown[s.JobID] {
 		w.sin("job id of %s is used twice", r.launch.Run)
 	}
-	w.pushed[s.JobID] = s.SnapshotPath
 	for _, o := range w.runs {
 		if o != r && o.job != nil && !flink.JobTerminal(o.job.state) && o.jm.lives() {
 			w.sin("%s is handed in while the job of %s is %s (L5)", r.launch.Run, o.launch.Run, o.job.state)

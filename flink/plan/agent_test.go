@@ -20,6 +20,11 @@ func (w *world) pass() plan.Plan {
 		w.sin("the same input has two answers: %s and %s", p.Situation, again.Situation)
 	}
 	w.judge(ob, p)
+	for _, r := range ob.Runs {
+		if r.REST.Job != nil && p.Situation != plan.StaleObservation {
+			w.shown[r.Run.JobID()] = true
+		}
+	}
 	crash := ""
 	if p.Action != nil {
 		crash, w.fault.crash = w.fault.crash, ""

@@ -26,3 +26,28 @@ func TestAnEndNobodySawNamesNoExitCode(t *testing.T) {
 		}
 	}
 }
+
+func TestALostTaskManagersOwnWordsAreTold(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	run := flink.Run{UID: worldUID, Term: 1, Run: 1}
+	m := plan.Memory{Term: 1, LastRun: 1, Current: &plan.RunRecord{Run: run, Phase: plan.PhaseProven, PhaseSince: now}}
+	const memory = "ended with exit code 255: java.lang.OutOfMemoryError: Java heap space"
+	for id, told := range map[string]bool{"tm-1-3": true, "tm-1-1": false} {
+		seen := flink.Observed{At: now, Runs: []flink.RunObserved{{
+			Run: run, JobManager: flink.Process{State: flink.ProcessRunning},
+			TaskManagers: []flink.Process{
+				{State: flink.ProcessExited, ID: id, ExitCode: 255, Reason: "java.lang.OutOfMemoryError: Java heap space"},
+				{State: flink.ProcessRunning, ID: "tm-1-4"},
+			},
+			REST: flink.REST{Asked: true, Reachable: true, JobsListed: true, Job: &flink.JobObserved{
+				ID: run.JobID(), State: flink.JobRestarting, TasksTotal: 2,
+				Cause: &flink.Cause{Message: "TaskManager with id tm-1-3 is no longer reachable."},
+			}},
+		}}}
+		order := flink.Order{UID: worldUID, Tenant: worldTenant, Term: 1, Spec: m.Current.Spec}
+		p := plan.Next(order, seen, m, now)
+		if p.Situation != plan.TasksNotRunning || strings.Contains(p.Status.Message, memory) != told {
+			t.Errorf("%s: %s: %s", id, p.Situation, p.Status.Message)
+		}
+	}
+}

@@ -133,7 +133,7 @@ func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
 	if !j.AllRunning() {
 		msg = fmt.Sprintf("Run %s: %d of %d tasks running, Flink says %s", c.Run, j.TasksRunning, j.TasksTotal, j.State)
 		if j.Cause != nil {
-			msg += "; last failure: " + j.Cause.String()
+			msg += "; last failure: " + j.Cause.String() + lastWords(s, *j.Cause)
 		}
 		return p.wait(TasksNotRunning, flink.Failing, time.Second, "%s", msg)
 	}

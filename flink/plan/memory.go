@@ -85,6 +85,7 @@ type RunRecord struct {
 	CancelSince time.Time
 	NotRunning  time.Time // since when not all its tasks run, once proven; zero while they do
 	RunningAt   time.Time // when all its tasks were first seen to run
+	Seen        bool      // its job was seen: it is never handed in again, since its id may have checkpoints
 
 	End *End
 }

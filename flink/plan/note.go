@@ -76,6 +76,7 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 		p.noteMissing(c, s)
 		return
 	}
+	c.Seen = true
 	p.noteSnapshot(c, *j)
 	switch {
 	case j.State == flink.JobFinished && c.StopTrigger != "":
@@ -174,7 +175,7 @@ func (p *pass) noteMissing(c *RunRecord, s flink.RunObserved) {
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager " + exit(jm)})
 	case jm.State == flink.ProcessAbsent:
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is gone"})
-	case s.REST.JobsListed && c.Phase == PhaseProven:
+	case s.REST.JobsListed && (c.Seen || c.Phase == PhaseProven):
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is there, but without the job"})
 	case !s.REST.Reachable && !s.REST.SilentSince.IsZero() && p.now.Sub(s.REST.SilentSince) >= silentAfter:
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager has not answered for " + age(p.now.Sub(s.REST.SilentSince))})

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -148,4 +149,15 @@ func exit(p flink.Process) string {
 		msg += ": " + p.Reason
 	}
 	return msg
+}
+
+// lastWords says how the TaskManager ended that a failure names: Flink itself
+// knows only that it is not to be reached.
+func lastWords(s flink.RunObserved, c flink.Cause) string {
+	for _, t := range s.TaskManagers {
+		if t.State == flink.ProcessExited && t.ID != "" && strings.Contains(c.Message, t.ID+" ") {
+			return "; it " + exit(t)
+		}
+	}
+	return ""
 }

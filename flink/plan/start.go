@@ -388,7 +388,7 @@ func (p *pass) deploying(c *RunRecord, s flink.RunObserved) Plan {
 		msg = fmt.Sprintf("Run %s waits for slots since %s: %d of %d free", c.Run, age(p.now.Sub(c.PhaseSince)), s.REST.SlotsFree, s.REST.SlotsTotal)
 	}
 	if j.Cause != nil {
-		msg += "; last failure: " + j.Cause.String()
+		msg += "; last failure: " + j.Cause.String() + lastWords(s, *j.Cause)
 	}
 	return p.wait(Starting, p.state(c), quick, "%s", msg)
 }

@@ -35,9 +35,9 @@ type world struct {
 	other int64               // held by other jobs
 	fault faults
 
-	high   int64 // committed output below this position, of the output that counts
-	sins   []string
-	pushed map[string]string // job id → snapshot path it was handed in with
+	high  int64 // committed output below this position, of the output that counts
+	sins  []string
+	shown map[string]bool // ids of jobs that the planner was told of
 }
 
 // faults are what goes wrong next; the counts go down as they strike.
@@ -115,7 +115,7 @@ type job struct {
 }
 
 func newWorld(start time.Time) *world {
-	return &world{now: start, disk: map[string]snapshot{}, hid: map[string]snapshot{}, pushed: map[string]string{}}
+	return &world{now: start, disk: map[string]snapshot{}, hid: map[string]snapshot{}, shown: map[string]bool{}}
 }
 
 func (w *world) sin(format string, args ...any) {
