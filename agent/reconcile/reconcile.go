@@ -44,6 +44,8 @@ type Reconciler struct {
 	place chan struct{} // one element per pass under way
 	more  chan struct{} // fresh is not empty; size 1
 
+	claims claims
+
 	mu    sync.Mutex               // guards jobs and fresh
 	jobs  map[string]chan struct{} // wake signal of each job that is looked after, or about to be
 	fresh []string                 // jobs whose loop is not started yet
@@ -132,6 +134,7 @@ func (r *Reconciler) look(ctx context.Context, uid string, wake chan struct{}) {
 		next, known, err := r.pass(ctx, j)
 		<-r.place
 		if err == nil && !known && r.leave(uid, wake) {
+			r.claims.set(uid, 0)
 			r.cfg.Left(uid)
 			return
 		}
@@ -202,7 +205,11 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	if err != nil {
 		return time.Time{}, true, err
 	}
+	seen.Room.MemoryUsed += r.claims.others(j.uid)
 	p := plan.Next(order, seen, rec.Memory, time.Now())
+	if p.Situation != plan.StaleObservation {
+		r.claims.set(j.uid, claim(p, seen.Runs))
+	}
 	r.cfg.Metrics.Passes.Inc(string(p.Situation))
 	r.changed(j, order, p)
 	if err := r.save(ctx, j.uid, rec.Memory, p.Memory); err != nil {
