@@ -147,7 +147,7 @@ func (p *pass) countFailure(c *RunRecord) bool {
 		return false
 	}
 	e.Counted = true
-	lost := e.Kind == EndLost && c.Phase == PhaseProven
+	lost := e.Kind == EndLost
 	long := provenFor
 	if lost {
 		long = calmFor
