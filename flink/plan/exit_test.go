@@ -51,3 +51,36 @@ func TestALostTaskManagersOwnWordsAreTold(t *testing.T) {
 		}
 	}
 }
+
+func TestARunWhoseTaskManagersHangIsOver(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		down       time.Duration // since when the tasks do not run
+		age        time.Duration // of the TaskManager's process
+		registered int32
+		deleted    bool
+		over       bool
+	}{
+		"hung":                {2 * time.Minute, time.Hour, 0, false, true},
+		"not yet so long":     {119 * time.Second, time.Hour, 0, false, false},
+		"replaced just now":   {2 * time.Minute, time.Minute, 0, false, false},
+		"registered":          {2 * time.Minute, time.Hour, 1, false, false},
+		"asked for savepoint": {2 * time.Minute, time.Hour, 0, true, false},
+	} {
+		run := flink.Run{UID: worldUID, Term: 1, Run: 1}
+		m := plan.Memory{Term: 1, LastRun: 1, Current: &plan.RunRecord{
+			Run: run, Phase: plan.PhaseProven, PhaseSince: now.Add(-time.Hour), NotRunning: now.Add(-c.down),
+		}}
+		seen := flink.Observed{At: now, Runs: []flink.RunObserved{{
+			Run: run, JobManager: flink.Process{State: flink.ProcessRunning},
+			TaskManagers: []flink.Process{{State: flink.ProcessRunning, ID: "tm-1-1", StartedAt: now.Add(-c.age)}},
+			REST: flink.REST{Asked: true, Reachable: true, JobsListed: true, TaskManagers: c.registered, Job: &flink.JobObserved{
+				ID: run.JobID(), State: flink.JobCreated,
+			}},
+		}}}
+		p := plan.Next(flink.Order{UID: worldUID, Tenant: worldTenant, Term: 1, Deleted: c.deleted}, seen, m, now)
+		if e := p.Memory.Current.End; (e != nil && e.Kind == plan.EndLost) != c.over {
+			t.Errorf("%s: over is %v, want %v: %s: %s", name, e != nil, c.over, p.Situation, p.Status.Message)
+		}
+	}
+}

@@ -100,6 +100,29 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	p.noteTasks(c, j.AllRunning())
+	if !j.AllRunning() && p.hung(c, s) {
+		p.end(c, EndLost, &flink.Cause{Message: "TaskManagers of it live and do not report to its JobManager, and its tasks have not run for " + age(silentAfter)})
+	}
+}
+
+// hung reports whether a job's tasks do not run for want of TaskManagers whose
+// processes live: nobody replaces those, and they had time to come back.
+func (p *pass) hung(c *RunRecord, s flink.RunObserved) bool {
+	since := c.NotRunning
+	if c.Phase == PhaseSubmitted {
+		since = c.PhaseSince
+	}
+	leaving := p.order.Deleted || c.StopTrigger != "" || !c.CancelSince.IsZero()
+	if leaving || since.IsZero() || p.now.Sub(since) < silentAfter {
+		return false
+	}
+	old := 0
+	for _, t := range s.TaskManagers {
+		if t.Exists() && !t.StartedAt.IsZero() && p.now.Sub(t.StartedAt) >= silentAfter {
+			old++
+		}
+	}
+	return int(s.REST.TaskManagers) < old
 }
 
 // noteSnapshot takes a run's newest snapshot, if that is newer than what is known and the run came from where it should.
