@@ -62,23 +62,43 @@ func newRoot(a *app, extra ...*cobra.Command) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.tenant, "tenant", "", "tenant to use instead of the context's")
 	root.AddCommand(a.applyCmd(), a.getCmd(), a.describeCmd(), a.whyCmd(), a.waitCmd(), a.restartCmd(), a.deleteCmd(),
 		a.clusterCmd(), a.adminCmd(), configCmd(a), a.versionCmd())
+	for _, c := range extra {
+		adopt(c)
+	}
 	root.AddCommand(extra...)
 	return root
 }
 
+// adopt has a command of another room, and those below it, treat a wrong command line as the ones here do.
+func adopt(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) != nil {
+				return usagef("use it as: %s", cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	if c.HasSubCommands() {
+		c.Args, c.RunE = cobra.ArbitraryArgs, helpOrUnknown
+	}
+	for _, sub := range c.Commands() {
+		adopt(sub)
+	}
+}
+
 // group is a command that only holds others: alone it helps, a wrong word is named.
 func group(use, short string, sub ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: helpOrUnknown}
 	c.AddCommand(sub...)
 	return c
+}
+
+func helpOrUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	return unknownCommand(cmd, args[0])
 }
 
 func unknownCommand(cmd *cobra.Command, word string) error {

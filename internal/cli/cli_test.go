@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectproto"
+	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -400,5 +402,23 @@ func TestEveryManifestReaderKnowsTheSameKind(t *testing.T) {
 	}
 	if docs[0].Value.GetStatus() != nil {
 		t.Error("a status was read")
+	}
+}
+
+func TestAWrongLineOfAnotherRoomsVerbIsAWrongLine(t *testing.T) {
+	for line, want := range map[string]string{
+		"play ct dev-1": `waterwheel play has no command "ct" (did you mean "cut"?)`,
+		"play cut":      "use it as: waterwheel play cut CLUSTER",
+		"play cut a":    "",
+	} {
+		play := &cobra.Command{Use: "play"}
+		play.AddCommand(&cobra.Command{Use: "cut CLUSTER", Args: cobra.ExactArgs(1), RunE: func(*cobra.Command, []string) error { return nil }})
+		root := New(play)
+		var errs bytes.Buffer
+		root.SetErr(&errs)
+		code := execute(t.Context(), root, strings.Fields(line))
+		if wantCode := map[bool]int{true: ExitUsage, false: ExitOK}[want != ""]; code != wantCode || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: code %d, %q; want %q", line, code, errs.String(), want)
+		}
 	}
 }

@@ -53,13 +53,6 @@ func Command(examples ...Example) *cobra.Command {
 		Use:   "dev",
 		Short: "A hub, agents and real Flink on this machine",
 		Long:  "dev runs a hub and agents as processes of this machine, joined as in real life, with real Flink below them.",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			return fmt.Errorf("dev has no command %q: see %s --help", args[0], c.CommandPath())
-		},
 	}
 	root.PersistentFlags().StringVar(&dir, "dir", "", "directory of the world (default ~/.local/share/waterwheel/dev)")
 	root.AddCommand(upCommand(open), downCommand(open), statusCommand(open), cutCommand(open), healCommand(open), superviseCommand(open))
