@@ -67,7 +67,7 @@ var rows = []Row{
 		ID:       "snapshot-missing",
 		Texts:    []string{"Cannot find checkpoint or savepoint file/directory", "Cannot find meta data file '_metadata'"},
 		Kind:     Permanent,
-		Sentence: "the snapshot to start from is not there; name another in spec.startFrom, or bring it back",
+		Sentence: "the snapshot to start from is not there; bring it back and ask `restart`; before a first start spec.startFrom may name another",
 	},
 	{
 		ID:       "snapshot-corrupt",
