@@ -63,6 +63,9 @@ const (
 	supersedeMax     = 3 // by another instance, in the window; more is two agents with one identity
 	reportRows       = 500
 	nackText         = 1 << 10 // bytes kept of a nack's text
+	statusText       = 4 << 10 // bytes kept of a status's message
+	versionText      = 64      // bytes kept of a version of the agent or of Flink
+	maxVersions      = 16      // Flink versions of a cluster
 	drainRetry       = 2 * time.Second
 	unavailableRetry = 5 * time.Second
 )

@@ -47,7 +47,7 @@ type site struct {
 func (st *site) begun(sn *session, now time.Time) {
 	l := &st.live
 	l.Since, l.LastSeen = now, now
-	l.AgentVersion, l.SiteUID = sn.hello.GetAgentVersion(), sn.hello.GetSiteUid()
+	l.AgentVersion, l.SiteUID = bounded(sn.hello.GetAgentVersion(), versionText), sn.hello.GetSiteUid()
 	l.Serial, l.NotAfter = sn.peer.Serial, sn.peer.NotAfter
 	l.Cursor = sn.cursor
 	l.Resumes++

@@ -102,7 +102,8 @@ func (sn *session) report(r *agentv1.Report, now time.Time) error {
 	sn.reportSeq = r.GetSeq()
 	if c := r.GetCluster(); c != nil {
 		sn.srv.note(sn, func(l *Live) {
-			l.MemoryTotal, l.MemoryUsed, l.FlinkVersions = c.GetMemoryTotal(), c.GetMemoryUsed(), c.GetFlinkVersions()
+			l.MemoryTotal, l.MemoryUsed = max(0, c.GetMemoryTotal()), max(0, c.GetMemoryUsed())
+			l.FlinkVersions = versions(c.GetFlinkVersions())
 		})
 	}
 	rows, gone := sn.statuses(r.GetStatuses(), now)
@@ -138,7 +139,7 @@ func (sn *session) statuses(in []*agentv1.JobReport, now time.Time) (rows, gone 
 			continue
 		}
 		st := sn.srv.cfg.Decode(j.GetUid(), j.GetStatus())
-		st.Term = j.GetTerm()
+		st.Term, st.Message = j.GetTerm(), bounded(st.Message, statusText)
 		row := store.StatusRow{ClusterUID: sn.peer.ClusterUID, JobUID: j.GetUid(), Term: j.GetTerm(), Status: st, ReceivedAt: now}
 		rows = append(rows, row)
 		if st.Gone && order.Deleted && order.Term == j.GetTerm() {
@@ -212,6 +213,16 @@ func unchanged(st *store.Store, clusterUID string, after store.Revision) bool {
 	rows, _, _ := st.Feed(clusterUID, after, 1, false)
 
 	return len(rows) == 0
+}
+
+// versions is what is kept of the Flink versions that an agent says it has.
+func versions(in []string) []string {
+	out := make([]string, 0, min(len(in), maxVersions))
+	for _, v := range in[:min(len(in), maxVersions)] {
+		out = append(out, bounded(v, versionText))
+	}
+
+	return out
 }
 
 func bounded(s string, n int) string {

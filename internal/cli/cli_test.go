@@ -422,3 +422,15 @@ func TestAWrongLineOfAnotherRoomsVerbIsAWrongLine(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAnAgentWroteDoesNotCommandTheTerminal(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\x1b[2J\r\nb\x07\x00c\u009bd": "a [2J b c d",
+		"from\u202eevil\u2066":          "from evil",
+		"  Läuft seit 12:03, schön  ":   "Läuft seit 12:03, schön",
+	} {
+		if got := oneLine(in); got != want {
+			t.Errorf("%q reads %q, want %q", in, got, want)
+		}
+	}
+}

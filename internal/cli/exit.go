@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectproto"
@@ -76,7 +77,13 @@ func isExit(err error) bool {
 	return ok
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine is a text for people on one line. Much of it was written by agents and jobs in somebody else's cluster: what
+// would command the terminal, or turn the line around, is left out.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+	}), " ")
+}
 
 // explain turns an error of a call into one that says what to do.
 func (h *hub) explain(ctx context.Context, err error) error {
