@@ -28,7 +28,10 @@ func (p *pass) ended() Plan {
 	switch {
 	case p.finished():
 		how := "`restart` does"
-		if p.m.HadSnapshot && p.order.Spec.Stateful() {
+		switch {
+		case !p.m.Snapshot.IsZero():
+			how = fmt.Sprintf("`restart` goes on from savepoint %s, with which somebody stopped it", p.m.Snapshot.Path)
+		case p.m.HadSnapshot && p.order.Spec.Stateful():
 			how = "upgradeMode stateless and a `restart` do, from the start"
 		}
 		return p.rest(JobFinished, flink.Finished, "Finished %s; an edit does not run it again, %s", when(e.At), how)

@@ -82,7 +82,12 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 	case j.State == flink.JobFinished && c.StopTrigger != "":
 		p.noteStopped(c, s)
 	case j.State == flink.JobFinished:
+		last := j.Latest
 		p.noteFinished(c)
+		if last.Kind == flink.KindSavepoint && last.Path == c.Checkpoint.Path {
+			// Sources that are done leave a last checkpoint: this job was stopped with a savepoint, by somebody else.
+			p.m.Snapshot = c.Checkpoint
+		}
 	case j.State == flink.JobCanceled && !c.CancelSince.IsZero():
 		p.end(c, EndCanceled, nil)
 	case j.State == flink.JobCanceled:

@@ -84,3 +84,34 @@ func TestARunWhoseTaskManagersHangIsOver(t *testing.T) {
 		}
 	}
 }
+
+func TestAJobStoppedBySomebodyElseGoesOnFromThatSavepointWhenAsked(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	run := flink.Run{UID: worldUID, Term: 1, Run: 1}
+	spec := flink.Default(flink.Spec{UpgradeMode: flink.UpgradeSavepoint})
+	order := flink.Order{UID: worldUID, Tenant: worldTenant, Term: 1, Spec: spec}
+	for kind, want := range map[string]string{flink.KindSavepoint: "file:/s/theirs", flink.KindCheckpoint: ""} {
+		m := plan.Memory{
+			Term: 1, LastRun: 1, HadSnapshot: true,
+			Current: &plan.RunRecord{Run: run, Spec: spec, Phase: plan.PhaseProven, PhaseSince: now},
+		}
+		alive := flink.RunObserved{
+			Run: run, JobManager: flink.Process{State: flink.ProcessRunning},
+			REST: flink.REST{Asked: true, Reachable: true, JobsListed: true, Job: &flink.JobObserved{
+				ID: run.JobID(), State: flink.JobFinished,
+				Latest: flink.Snapshot{Path: "file:/s/theirs", Kind: kind, ID: 7, CompletedAt: now},
+			}},
+		}
+		m = plan.Next(order, flink.Observed{At: now, Runs: []flink.RunObserved{alive}}, m, now).Memory
+		p := plan.Next(order, flink.Observed{At: now}, m, now)
+		if p.Situation != plan.JobFinished || strings.Contains(p.Status.Message, "file:/s/theirs") != (want != "") {
+			t.Errorf("%s: %s: %s", kind, p.Situation, p.Status.Message)
+		}
+		again := order
+		again.Restart++
+		p = plan.Next(again, flink.Observed{At: now}, p.Memory, now)
+		if got := p.Memory.Current; want != "" && got.Intended != want || want == "" && p.Situation != plan.StartImpossible {
+			t.Errorf("%s: restarted from %q: %s: %s", kind, got.Intended, p.Situation, p.Status.Message)
+		}
+	}
+}
