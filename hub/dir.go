@@ -136,11 +136,11 @@ func IssueAdmin(cfg Config, name string) (string, error) {
 
 func openAuthority(cfg Config) (*ca.Authority, error) {
 	authority, err := ca.Open(filepath.Join(cfg.Dir, caDir))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && missing(filepath.Join(cfg.Dir, storeDir)) {
 		return nil, fmt.Errorf("%s holds no hub: make one with waterwheel-hub init --dir %[1]s (%w)", cfg.Dir, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: restore %s from a backup of this hub", err, filepath.Join(cfg.Dir, caDir))
 	}
 	if cfg.TrustDomain != "" && cfg.TrustDomain != authority.TrustDomain() {
 		return nil, fmt.Errorf("trustDomain: %s was made for %s, not for %s", cfg.Dir, authority.TrustDomain(), cfg.TrustDomain)
@@ -149,15 +149,21 @@ func openAuthority(cfg Config) (*ca.Authority, error) {
 	return authority, nil
 }
 
+func missing(name string) bool {
+	_, err := os.Stat(name)
+
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // openMAC is the func that proves rows.
 func openMAC(dir string) (func(store.FeedRow) []byte, error) {
 	text, err := os.ReadFile(filepath.Join(dir, macFile))
 	if err != nil {
-		return nil, fmt.Errorf("reading the key that proves rows: %w", err)
+		return nil, fmt.Errorf("reading the key that proves rows: %w: restore it from a backup of this hub", err)
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != macBytes {
-		return nil, fmt.Errorf("reading the key that proves rows: %s does not hold %d hex digits", macFile, 2*macBytes)
+		return nil, fmt.Errorf("reading the key that proves rows: %s does not hold %d hex digits: restore it from a backup of this hub", macFile, 2*macBytes)
 	}
 
 	return func(r store.FeedRow) []byte { return rowMAC(key, r) }, nil

@@ -275,6 +275,24 @@ func TestHubWithoutItsFilesOrOfAnotherTrustDomainIsRefused(t *testing.T) {
 	}
 }
 
+func TestHubThatLostAFileIsRefusedWithTheRemedy(t *testing.T) {
+	for _, name := range []string{"ca/root.key", "ca/root.pem", "mac.key", "store/log.db"} {
+		for how, spoil := range map[string]func(string) error{
+			"gone":  os.Remove,
+			"empty": func(path string) error { return os.Truncate(path, 0) },
+		} {
+			p := newPlace(t)
+			if err := spoil(filepath.Join(p.cfg.Dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := hub.New(t.Context(), p.cfg, hub.Deps{Logger: quiet(), Registry: telemetry.NewRegistry("test")})
+			if err == nil || !strings.Contains(err.Error(), "from a backup of this hub") || strings.Contains(err.Error(), "holds no hub") {
+				t.Errorf("%s %s: %v, want it to say what to restore", name, how, err)
+			}
+		}
+	}
+}
+
 func TestSilentConnectionsKeepNoAgentOutAndDoNotHoldUpTheEnd(t *testing.T) {
 	p := newPlace(t)
 	_, stop := p.run()

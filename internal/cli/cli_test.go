@@ -423,6 +423,36 @@ func TestAWrongLineOfAnotherRoomsVerbIsAWrongLine(t *testing.T) {
 	}
 }
 
+func TestWatchOutlastsAHubThatIsAwayForAMoment(t *testing.T) {
+	f := &fakeHub{jobs: sampleJobs()[:1]}
+	looks := 0
+	f.fail = func(string) error {
+		if looks++; looks > 1 && looks < 5 {
+			return connect.NewError(connect.CodeUnavailable, "going down")
+		}
+		return nil
+	}
+	var got result
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			got = f.do(ctx, "", "get", "jobs", "-w")
+		}()
+		<-time.After(2500 * time.Millisecond)
+		f.first(func(j *flinkv1.Job) { j.GetStatus().SetState("Upgrading") })
+		<-time.After(10 * time.Second)
+		stop()
+		<-done
+	})
+	if got.code != ExitInterrupted || strings.Count(got.err, "the hub does not answer") != 1 || strings.Count(got.out, "Upgrading") != 1 ||
+		strings.Contains(got.out, "Gone") {
+		t.Errorf("exit %d: %s%s", got.code, got.out, got.err)
+	}
+}
+
 func TestWhatAnAgentWroteDoesNotCommandTheTerminal(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\x1b[2J\r\nb\x07\x00c\u009bd": "a [2J b c d",

@@ -61,6 +61,11 @@ type getter struct {
 	kind  string // jobs or clusters
 	name  string // empty: all
 	inner string // cluster whose jobs are wanted
+
+	// Of a watch only:
+	errs io.Writer
+	last []proto.Message // what was there at the last look
+	away bool            // the hub does not answer since, and that was said
 }
 
 func (a *app) getCmd() *cobra.Command {
@@ -78,7 +83,7 @@ func (a *app) getCmd() *cobra.Command {
 				return err
 			}
 			return a.run(func(cmd *cobra.Command, h *hub, _ []string) error {
-				g.hub, g.out = h, cmd.OutOrStdout()
+				g.hub, g.out, g.errs = h, cmd.OutOrStdout(), cmd.ErrOrStderr()
 				if watch {
 					return g.watch(cmd.Context())
 				}
@@ -192,6 +197,7 @@ func (g *getter) watch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.last = items
 	if g.form == asJSON || g.form == asYAML {
 		return g.watchMachine(ctx, items)
 	}
@@ -256,13 +262,24 @@ func (g *getter) watchMachine(ctx context.Context, items []proto.Message) error 
 	})
 }
 
-// again looks once more. What was there and is not found any more is no error.
+// again looks once more. What was there and is not found any more is no error,
+// nor is a hub that is away for a while: nothing is known to have changed.
 func (g *getter) again(ctx context.Context) ([]proto.Message, error) {
 	items, err := g.items(ctx)
-	if g.name != "" && notFound(err) {
-		return nil, nil
+	switch {
+	case g.name != "" && notFound(err):
+		items = nil
+	case err != nil && ctx.Err() == nil && passing(err):
+		if !g.away {
+			g.away = true
+			fmt.Fprintln(g.errs, "the hub does not answer: what is above may be old, watching on")
+		}
+		return g.last, nil
+	case err != nil:
+		return nil, err
 	}
-	return items, err
+	g.last, g.away = items, false
+	return items, nil
 }
 
 // keys are the rows by their first cell, without what ages.
