@@ -245,7 +245,7 @@ func logs(dir string) []string {
 		if err == nil && !d.IsDir() && slices.Contains([]string{".log", ".out", ".yaml"}, filepath.Ext(path)) {
 			found = append(found, path)
 		}
-		return nil //nolint:nilerr // what cannot be read is not kept
+		return nil // what cannot be read is not kept
 	})
 	return found
 }
