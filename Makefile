@@ -15,7 +15,7 @@ LINT := go tool -modfile=.ci/tools/lint.mod golangci-lint
 ##@ To see it work
 
 .PHONY: demo
-demo: build ## a hub, two agents, a real Flink job, and a tour of what may go wrong
+demo: ## a hub, two agents, a real Flink job, and a tour of what may go wrong
 	go run ./e2e/demo
 
 .PHONY: demo-down

@@ -12,10 +12,13 @@ import (
 	"github.com/waterwheel-io/waterwheel/internal/dev"
 )
 
+// version is set by the linker.
+var version = "dev"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second one ends it at once, whatever it is doing
-	code := cli.Main(ctx, os.Args[1:], dev.Command(exampleJob()))
+	code := cli.Main(ctx, version, os.Args[1:], dev.Command(exampleJob()))
 	stop()
 	os.Exit(code)
 }

@@ -114,8 +114,15 @@ func (g *guide) prepare(ctx context.Context) (fetch, build time.Duration, err er
 	fetch = time.Since(began)
 	began = time.Now()
 	jar, err := ledger.Build(ctx, ledger.Options{FlinkLib: lib, Javac: jdk.Javac})
+	if err != nil {
+		return 0, 0, err
+	}
 	say("Job: " + jar)
-	return fetch, time.Since(began), err
+	if err := stage.Build(ctx, g.w.Bin); err != nil {
+		return 0, 0, err
+	}
+	say("Binaries: " + g.w.Bin)
+	return fetch, time.Since(began), nil
 }
 
 // show types a command before the reader's eyes.

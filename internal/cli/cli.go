@@ -13,17 +13,18 @@ import (
 
 // app is what the verbs share.
 type app struct {
-	now    func() time.Time
-	dial   func(contextName string) (*hub, error)
-	colour func(io.Writer) bool
+	version string // of this build
+	now     func() time.Time
+	dial    func(contextName string) (*hub, error)
+	colour  func(io.Writer) bool
 
 	context string // flag
 	tenant  string // flag
 }
 
 // New is the waterwheel command, with the verbs of other rooms added.
-func New(extra ...*cobra.Command) *cobra.Command {
-	a := &app{now: time.Now, colour: terminal}
+func New(version string, extra ...*cobra.Command) *cobra.Command {
+	a := &app{version: version, now: time.Now, colour: terminal}
 	a.dial = func(name string) (*hub, error) {
 		cfg, err := loadConfig()
 		if err != nil {
@@ -39,8 +40,8 @@ func New(extra ...*cobra.Command) *cobra.Command {
 }
 
 // Main runs the command with arguments and returns the exit code of the process.
-func Main(ctx context.Context, args []string, extra ...*cobra.Command) int {
-	return execute(ctx, New(extra...), args)
+func Main(ctx context.Context, version string, args []string, extra ...*cobra.Command) int {
+	return execute(ctx, New(version, extra...), args)
 }
 
 func execute(ctx context.Context, root *cobra.Command, args []string) int {
