@@ -413,7 +413,7 @@ func TestAWrongLineOfAnotherRoomsVerbIsAWrongLine(t *testing.T) {
 	} {
 		play := &cobra.Command{Use: "play"}
 		play.AddCommand(&cobra.Command{Use: "cut CLUSTER", Args: cobra.ExactArgs(1), RunE: func(*cobra.Command, []string) error { return nil }})
-		root := New(play)
+		root := New("test", play)
 		var errs bytes.Buffer
 		root.SetErr(&errs)
 		code := execute(t.Context(), root, strings.Fields(line))

@@ -70,7 +70,7 @@ func admin(t *testing.T, authority *identitytest.Authority, roots *identitytest.
 // process runs a command line as the process would.
 func process(ctx context.Context, args ...string) result {
 	var out, errs bytes.Buffer
-	root := New()
+	root := New("test")
 	root.SetOut(&out)
 	root.SetErr(&errs)
 	code := execute(ctx, root, args)
