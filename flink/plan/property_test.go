@@ -85,6 +85,7 @@ func settled(s *script, p plan.Plan) error {
 		if st.Condition(flink.ConditionReady).Status == flink.True && alive != 1 {
 			return fmt.Errorf("%s, and %d runs live", st.State, alive)
 		}
+	default: // something is under way
 	}
 	switch {
 	case st.Condition(flink.ConditionStalled).Status == flink.True:
@@ -238,8 +239,8 @@ func nonsense(t *rapid.T, v reflect.Value, now time.Time) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			nonsense(t, v.Field(i), now)
+		for _, f := range v.Fields() {
+			nonsense(t, f, now)
 		}
 	case reflect.Pointer:
 		if rapid.Bool().Draw(t, "there") {

@@ -128,8 +128,9 @@ func (p *pass) transition(sit Situation, st flink.JobState, msg string, run int3
 	if sit == p.m.Said.Situation && st == p.m.Said.State {
 		return
 	}
-	t := append(p.m.Said.Transitions, flink.Transition{At: p.now, Situation: string(sit), State: st, Message: msg, Run: run})
-	p.m.Said.Transitions = t[max(0, len(t)-flink.MaxTransitions):]
+	t := flink.Transition{At: p.now, Situation: string(sit), State: st, Message: msg, Run: run}
+	p.m.Said.Transitions = append(p.m.Said.Transitions, t)
+	p.m.Said.Transitions = p.m.Said.Transitions[max(0, len(p.m.Said.Transitions)-flink.MaxTransitions):]
 }
 
 func or(a, b string) string {

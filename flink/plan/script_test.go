@@ -146,7 +146,7 @@ func (s *script) move(from, to map[string]snapshot) {
 // setOrder edits the order: key=value, each a field of the spec. Any change counts a generation.
 func (s *script) setOrder(rest string) error {
 	spec := s.w.order.Spec.Clone()
-	for _, f := range strings.Fields(rest) {
+	for f := range strings.FieldsSeq(rest) {
 		key, value, ok := strings.Cut(f, "=")
 		if !ok {
 			return fmt.Errorf("%q is no key=value", f)

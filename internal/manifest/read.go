@@ -206,6 +206,7 @@ func tooDeep(tokens token.Tokens) *token.Token {
 			flow = max(0, flow-1)
 		case token.SequenceEntryType:
 			dashes++
+		default: // it opens nothing
 		}
 		if max(flow, dashes) > maxDepth {
 			return t
