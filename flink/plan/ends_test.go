@@ -115,3 +115,43 @@ func TestAJobStoppedBySomebodyElseGoesOnFromThatSavepointWhenAsked(t *testing.T)
 		}
 	}
 }
+
+// TestAStopWhoseTasksAreGoneIsNotWaitedFor is what Flink 1.20 does when the TaskManagers die during a stop with
+// savepoint: the job stays RUNNING with no task, and its savepoint in progress.
+func TestAStopWhoseTasksAreGoneIsNotWaitedFor(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	run := flink.Run{UID: worldUID, Term: 1, Run: 1}
+	for name, c := range map[string]struct {
+		down    time.Duration // since when not all tasks run
+		running int32
+		state   string
+		deleted bool
+		cancels bool
+	}{
+		"no task is left":            {20 * time.Second, 0, flink.JobRunning, false, true},
+		"not yet so long":            {19 * time.Second, 0, flink.JobRunning, false, false},
+		"some finish later":          {time.Minute, 1, flink.JobRunning, false, false},
+		"stopped, its path to come":  {time.Minute, 0, flink.JobFinished, false, false},
+		"a savepoint is insisted on": {time.Minute, 0, flink.JobRunning, true, false},
+	} {
+		m := plan.Memory{Term: 1, LastRun: 1, Current: &plan.RunRecord{
+			Run: run, Phase: plan.PhaseProven, PhaseSince: now.Add(-time.Hour), Seen: true,
+			StopTrigger: "t", StopDir: "file:/s/sp", StopSince: now.Add(-time.Minute), NotRunning: now.Add(-c.down),
+		}}
+		seen := flink.Observed{At: now, Runs: []flink.RunObserved{{
+			Run: run, JobManager: flink.Process{State: flink.ProcessRunning},
+			REST: flink.REST{
+				Asked: true, Reachable: true, JobsListed: true, Trigger: &flink.Trigger{ID: "t"},
+				Job: &flink.JobObserved{ID: run.JobID(), State: c.state, TasksRunning: c.running, TasksTotal: 3},
+			},
+		}}}
+		order := flink.Order{UID: worldUID, Tenant: worldTenant, Term: 1, Generation: 2, Deleted: c.deleted, Policy: flink.DeleteSavepoint}
+		p := plan.Next(order, seen, m, now)
+		if _, ok := p.Action.(plan.CancelJob); ok != c.cancels {
+			t.Errorf("%s: cancels %v, want %v: %s: %s", name, ok, c.cancels, p.Situation, p.Status.Message)
+		}
+		if p.Memory.Current.StopDir == "" {
+			t.Errorf("%s: the directory of the stop is forgotten, and with it a savepoint that was completed", name)
+		}
+	}
+}

@@ -16,10 +16,10 @@ func (p *pass) keep() Plan {
 		return p.prove()
 	case !s.REST.Reachable:
 		return p.silent(c, s)
-	case c.StopTrigger != "":
-		return p.stopping(c, s)
 	case !c.CancelSince.IsZero():
 		return p.canceling(c, s)
+	case c.StopTrigger != "":
+		return p.stopping(c, s)
 	}
 	healing, now, missing := p.replaceTaskManager(c, s)
 	switch {

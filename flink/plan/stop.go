@@ -54,12 +54,23 @@ func (p *pass) stopping(c *RunRecord, s flink.RunObserved) Plan {
 	if s.REST.TriggerGone && s.REST.Job != nil && !flink.JobTerminal(s.REST.Job.State) {
 		return p.act(TakingSavepoint, st, p.stopAction(c), "Asks again for run %s's stop with a savepoint: its JobManager does not know of it", c.Run)
 	}
+	if p.stopStuck(c, s) {
+		return p.cancel(c, "Run %s's tasks ended while a savepoint was taken, and Flink does not give it up; cancels the job and goes on from what it left", c.Run)
+	}
 	took := p.now.Sub(c.StopSince)
 	if took > stopLimit {
 		return p.say(TakingSavepoint, st, fmt.Sprintf("Run %s is being stopped with a savepoint since %s, and neither comes to an end", c.Run, age(took)),
 			said{stalled: "SavepointSlow", requeue: slow})
 	}
 	return p.wait(TakingSavepoint, st, quick, "Run %s is being stopped with a savepoint since %s", c.Run, age(took))
+}
+
+// stopStuck reports whether a stop with savepoint waits for tasks that are gone:
+// Flink 1.20 neither ends it nor restarts them before the checkpoint timeout.
+func (p *pass) stopStuck(c *RunRecord, s flink.RunObserved) bool {
+	j := s.REST.Job
+	return !p.order.Deleted && j != nil && !flink.JobTerminal(j.State) && j.TasksRunning == 0 &&
+		!c.NotRunning.IsZero() && p.now.Sub(c.NotRunning) >= stuckLimit
 }
 
 func (p *pass) stopState() flink.JobState {
