@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waterwheel-io/waterwheel/flink"
 	"github.com/waterwheel-io/waterwheel/internal/dev/relay"
 	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
@@ -108,6 +109,9 @@ func upCommand(open opener) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.clusters < 0 || o.clusters > maxClusters {
 				return fmt.Errorf("--clusters %d: name a number of 1 to %d", o.clusters, maxClusters)
+			}
+			if _, err := flink.ParseMemory(o.memory); o.memory != "" && err != nil {
+				return fmt.Errorf("--memory %q: name an amount such as 8Gi", o.memory)
 			}
 			d, err := open(c)
 			if err != nil {

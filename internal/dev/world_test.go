@@ -328,3 +328,17 @@ func TestAnAgentGetsATokenUntilItJoinedAndOnceItsCertificateEnded(t *testing.T) 
 		}
 	}
 }
+
+func TestAMemoryThatNoAgentCouldReadIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "world")
+	c := Command()
+	c.SetArgs([]string{"up", "--memory", "lots", "--dir", dir})
+	c.SetOut(&bytes.Buffer{})
+	c.SetErr(&bytes.Buffer{})
+	if err := c.Execute(); err == nil || !strings.Contains(err.Error(), "--memory") {
+		t.Errorf("got %v, want it to name the flag", err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a world was begun")
+	}
+}
