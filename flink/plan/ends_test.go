@@ -150,6 +150,9 @@ func TestAStopWhoseTasksAreGoneIsNotWaitedFor(t *testing.T) {
 		if _, ok := p.Action.(plan.CancelJob); ok != c.cancels {
 			t.Errorf("%s: cancels %v, want %v: %s: %s", name, ok, c.cancels, p.Situation, p.Status.Message)
 		}
+		if (p.Situation == plan.DeleteBlocked) != c.deleted {
+			t.Errorf("%s: %s: %s", name, p.Situation, p.Status.Message)
+		}
 		if p.Memory.Current.StopDir == "" {
 			t.Errorf("%s: the directory of the stop is forgotten, and with it a savepoint that was completed", name)
 		}

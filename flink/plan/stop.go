@@ -54,7 +54,12 @@ func (p *pass) stopping(c *RunRecord, s flink.RunObserved) Plan {
 	if s.REST.TriggerGone && s.REST.Job != nil && !flink.JobTerminal(s.REST.Job.State) {
 		return p.act(TakingSavepoint, st, p.stopAction(c), "Asks again for run %s's stop with a savepoint: its JobManager does not know of it", c.Run)
 	}
-	if p.stopStuck(c, s) {
+	switch {
+	case p.stopStuck(c, s) && p.order.Deleted:
+		return p.say(DeleteBlocked, st, fmt.Sprintf(
+			"Deleting waits for a savepoint, and run %s's tasks ended while it was taken. Ask again with policy cancel to do without one", c.Run),
+			said{stalled: "NoSavepointPossible", requeue: slow})
+	case p.stopStuck(c, s):
 		return p.cancel(c, "Run %s's tasks ended while a savepoint was taken, and Flink does not give it up; cancels the job and goes on from what it left", c.Run)
 	}
 	took := p.now.Sub(c.StopSince)
@@ -69,7 +74,7 @@ func (p *pass) stopping(c *RunRecord, s flink.RunObserved) Plan {
 // Flink 1.20 neither ends it nor restarts them before the checkpoint timeout.
 func (p *pass) stopStuck(c *RunRecord, s flink.RunObserved) bool {
 	j := s.REST.Job
-	return !p.order.Deleted && j != nil && !flink.JobTerminal(j.State) && j.TasksRunning == 0 &&
+	return j != nil && !flink.JobTerminal(j.State) && j.TasksRunning == 0 &&
 		!c.NotRunning.IsZero() && p.now.Sub(c.NotRunning) >= stuckLimit
 }
 
