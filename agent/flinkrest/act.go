@@ -109,7 +109,7 @@ func refusal(err error) *flink.Refusal {
 	if v.ID == "jar-missing" {
 		kind = flink.RefusedJar
 	}
-	return &flink.Refusal{Kind: kind, Cause: failure.Innermost(e.Chain)}
+	return &flink.Refusal{Kind: kind, Cause: failure.Telling(e.Chain, failure.AtStart)}
 }
 
 // knowsJob reports whether the JobManager refused the id because it has, or had, a job of it.

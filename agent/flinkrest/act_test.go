@@ -34,7 +34,7 @@ var refusals = []struct {
 	{"jars-run-two-jobs", flink.RefusedProgram, "org.apache.flink.util.FlinkRuntimeException", "Cannot have more than"},
 }
 
-func TestADefiniteNoIsARefusalWithItsInnermostCause(t *testing.T) { // §12 preflight and run
+func TestADefiniteNoIsARefusalWithTheCauseThatTellsMost(t *testing.T) { // §12 preflight and run
 	for _, version := range versions {
 		for _, tt := range refusals {
 			w := newWorld(t, version)

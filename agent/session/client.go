@@ -118,6 +118,7 @@ func (c *Client) once(ctx context.Context, failures int) int {
 	select {
 	case <-ctx.Done():
 	case <-time.After(wait):
+	case <-c.cfg.Rotated: // what was refused may be let in now, as after joining again
 	}
 
 	return failures

@@ -53,12 +53,29 @@ type Row struct {
 	Texts    []string
 	Kind     Kind
 	Sentence string
+	Tells    bool // its link says more to people than the innermost one
+}
+
+// Telling is the link of a chain that says most to people: the innermost one, unless the row that the chain matches says
+// of itself that its own link does.
+func Telling(chain []Link, where Where) flink.Cause {
+	for _, r := range rows {
+		i := r.find(chain, where)
+		if i < 0 {
+			continue
+		}
+		if r.Tells {
+			return flink.Cause{Class: chain[i].Class, Message: chain[i].Message}
+		}
+		break
+	}
+	return Innermost(chain)
 }
 
 // Classify finds the first row that matches a chain read at a place.
 func Classify(chain []Link, where Where) Verdict {
 	for _, r := range rows {
-		if r.matches(chain, where) {
+		if r.find(chain, where) >= 0 {
 			return Verdict{ID: r.ID, Kind: r.Kind, Sentence: r.Sentence}
 		}
 	}
@@ -80,11 +97,12 @@ func ClassifyCause(c *flink.Cause, where Where) Verdict {
 // Rows returns a copy of the table, in the order in which it is searched.
 func Rows() []Row { return slices.Clone(rows) }
 
-func (r Row) matches(chain []Link, where Where) bool {
+// find is the first link of a chain that the row matches, -1 when there is none.
+func (r Row) find(chain []Link, where Where) int {
 	if len(r.Where) > 0 && !slices.Contains(r.Where, where) {
-		return false
+		return -1
 	}
-	return slices.ContainsFunc(chain, func(l Link) bool {
+	return slices.IndexFunc(chain, func(l Link) bool {
 		return matchesClass(r.Classes, l.Class) && matchesText(r.Texts, l.Message)
 	})
 }

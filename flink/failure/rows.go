@@ -5,7 +5,7 @@ package failure
 var rows = []Row{
 	// The program.
 	{
-		ID: "wrong-class", Where: []Where{AtStart, InLog},
+		ID: "wrong-class", Where: []Where{AtStart, InLog}, Tells: true,
 		Texts:    []string{"entry point class"},
 		Classes:  []string{"ProgramInvocationException"},
 		Kind:     Permanent,
