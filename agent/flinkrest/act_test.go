@@ -23,11 +23,11 @@ var refusals = []struct {
 	kind      flink.RefusalKind
 	class, in string
 }{
-	{"jars-plan-wrong-class", flink.RefusedProgram, "java.lang.ClassNotFoundException", "com.example.Missing"},
+	{"jars-plan-wrong-class", flink.RefusedProgram, "org.apache.flink.client.program.ProgramInvocationException", "entry point class 'com.example.Missing'"},
 	{"jars-plan-fail-main", flink.RefusedProgram, "java.lang.IllegalStateException", "main fails as it was told to"},
 	{"jars-plan-no-job", flink.RefusedProgram, "org.apache.flink.client.program.ProgramInvocationException", "doesn't call `env.execute()`"},
 	{"jars-plan-missing-jar", flink.RefusedJar, "", "/flink/upload/flink-web-upload/nojar.jar does not exist"},
-	{"jars-run-wrong-class", flink.RefusedProgram, "java.lang.ClassNotFoundException", "com.example.Missing"},
+	{"jars-run-wrong-class", flink.RefusedProgram, "org.apache.flink.client.program.ProgramInvocationException", "entry point class 'com.example.Missing'"},
 	{"jars-run-fail-main", flink.RefusedProgram, "java.lang.IllegalStateException", "main fails as it was told to"},
 	{"jars-run-no-job", flink.RefusedProgram, "", "No jobs included in application"},
 	{"jars-run-missing-jar", flink.RefusedJar, "", "/flink/upload/flink-web-upload/nojar.jar does not exist"},
