@@ -55,7 +55,7 @@ func (t *teller) changed(ctx context.Context) error {
 	var outages [2][]time.Duration
 	p := 1
 	for i := range 2 * t.o.edits() {
-		kind := i % 2
+		kind := []int{0, 1, 1, 0}[i%4] // both kinds go up and down
 		p = 3 - p
 		spec := t.clicks()
 		spec.parallelism, spec.change = p, []string{"warm", "cold"}[kind]
