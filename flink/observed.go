@@ -148,6 +148,7 @@ type JobObserved struct {
 	TasksRunning int32 // RUNNING, and FINISHED ones of a bounded source
 	TasksTotal   int32
 	Parallelism  int32 // greatest parallelism of any vertex, 0 while unknown
+	Wanted       int32 // the same as the program asks for it, given the slots; 0 while unknown
 	StartTime    time.Time
 	Restored     *Restored // latest.restored, nil while none
 	Latest       Snapshot  // newest completed checkpoint or savepoint, zero while none

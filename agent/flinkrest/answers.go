@@ -53,6 +53,21 @@ func (a verticesAnswer) parallelism() int32 {
 	return p
 }
 
+// requirementsAnswer is by vertex.
+type requirementsAnswer map[string]struct {
+	Parallelism struct {
+		Upper int32 `json:"upperBound"`
+	} `json:"parallelism"`
+}
+
+func (a requirementsAnswer) parallelism() int32 {
+	var p int32
+	for _, v := range a {
+		p = max(p, v.Parallelism.Upper)
+	}
+	return p
+}
+
 type checkpointsAnswer struct {
 	Counts struct {
 		Completed int64 `json:"completed"`

@@ -88,6 +88,10 @@ func (c *Client) details(ctx context.Context, endpoint string, job *flink.JobObs
 	if ask("/checkpoints", &checkpoints) {
 		job.Latest, job.Restored, job.Completed = checkpoints.latest(), checkpoints.restored(), checkpoints.Counts.Completed
 	}
+	var wanted requirementsAnswer
+	if job.State == flink.JobRunning && ask("/resource-requirements", &wanted) {
+		job.Wanted = wanted.parallelism()
+	}
 	var metrics metricsAnswer
 	if !flink.JobTerminal(job.State) && ask("/metrics?get=numRestarts", &metrics) {
 		job.Restarts = metrics.count("numRestarts")

@@ -24,7 +24,7 @@ var traps = []struct {
 		"a healthy job is told whole", "§4",
 		func(w *world) {
 			w.recorded("overview").recorded("jobs-overview-running").recorded("job-running").
-				recorded("checkpoints-with-savepoint").recorded("job-metrics")
+				recorded("checkpoints-with-savepoint").recorded("job-metrics").recorded("resource-requirements")
 		},
 		flink.RESTQuery{JobID: job1},
 		func(t *testing.T, r flink.REST) {
@@ -32,7 +32,7 @@ var traps = []struct {
 			if !r.Reachable || !r.JobsListed || r.Err != "" || j == nil || len(r.OtherJobs) != 0 {
 				t.Fatalf("got %+v", r)
 			}
-			if !j.AllRunning() || j.TasksTotal != 3 || j.Parallelism != 2 || j.Name != "test-counter" || j.StartTime.IsZero() {
+			if !j.AllRunning() || j.TasksTotal != 3 || j.Parallelism != 2 || j.Wanted != 2 || j.Name != "test-counter" || j.StartTime.IsZero() {
 				t.Errorf("job %+v", j)
 			}
 			if r.TaskManagers != 1 || r.SlotsTotal != 2 || r.SlotsFree != 0 || r.FlinkVersion == "" {
@@ -374,7 +374,7 @@ func TestAHealthyJobCostsNoCallForExceptions(t *testing.T) {
 	if n := w.count("GET /jobs/ID/exceptions?maxExceptions=1") + w.count("GET /jobs/ID/execution-result"); n != 0 {
 		t.Errorf("%d calls", n)
 	}
-	if len(w.asked) != 5 {
+	if len(w.asked) != 6 {
 		t.Errorf("asked %v", w.asked)
 	}
 }

@@ -63,7 +63,7 @@ func (c *cluster) observed(run flink.Run) *flink.JobObserved {
 	total := c.launch.Spec.Parallelism + 1
 	j := &flink.JobObserved{
 		ID: c.job, Name: c.launch.Name, State: flink.JobRunning, TasksTotal: total, TasksRunning: total,
-		Parallelism: c.launch.Spec.Parallelism, StartTime: c.handed, Latest: c.newest(run, time.Now()),
+		Parallelism: c.launch.Spec.Parallelism, Wanted: c.launch.Spec.Parallelism, StartTime: c.handed, Latest: c.newest(run, time.Now()),
 	}
 	j.Completed = j.Latest.ID
 	if time.Since(c.handed) < deployTakes {

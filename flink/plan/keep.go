@@ -32,8 +32,11 @@ func (p *pass) keep() Plan {
 		return p.upgrade(c, s)
 	}
 	p.m.Next = nil
-	if missing {
+	switch {
+	case missing:
 		return healing
+	case !c.Reduced.IsZero() && p.now.Sub(c.Reduced) >= silentAfter:
+		return p.stop(TaskManagerHung, flink.Failing, "to replace it, since one of its TaskManagers lives and does nothing for "+age(silentAfter))
 	}
 	return p.inSync(c, s)
 }
@@ -137,8 +140,8 @@ func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
 		}
 		return p.wait(TasksNotRunning, flink.Failing, time.Second, "%s", msg)
 	}
-	if j.Parallelism > 0 && j.Parallelism < c.Spec.Parallelism {
-		return p.wait(TasksNotRunning, flink.Running, time.Second, "%s; at parallelism %d of %d for want of slots", msg, j.Parallelism, c.Spec.Parallelism)
+	if j.Parallelism > 0 && j.Parallelism < j.Wanted { // a program that wants less than the spec offers is as it should be
+		return p.wait(TasksNotRunning, flink.Running, time.Second, "%s; at parallelism %d of %d for want of slots", msg, j.Parallelism, j.Wanted)
 	}
 	return p.say(InSync, flink.Running, msg, said{ready: true, requeue: p.rhythm()})
 }

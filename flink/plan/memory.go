@@ -83,6 +83,7 @@ type RunRecord struct {
 	StopDir     string // the directory of that stop alone
 	StopSince   time.Time
 	CancelSince time.Time
+	Reduced     time.Time // since when it runs with less than it wants, a living TaskManager of it being unregistered; zero while not
 	NotRunning  time.Time // since when not all its tasks run, once proven; zero while they do
 	RunningAt   time.Time // when all its tasks were first seen to run
 	Seen        bool      // its job was seen: it is never handed in again, since its id may have checkpoints

@@ -105,6 +105,12 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	p.noteTasks(c, j.AllRunning())
+	switch reduced := j.AllRunning() && j.Parallelism > 0 && j.Parallelism < j.Wanted && int(s.REST.TaskManagers) < s.TaskManagersAlive(); {
+	case !reduced || c.Phase != PhaseProven:
+		c.Reduced = time.Time{}
+	case c.Reduced.IsZero():
+		c.Reduced = p.now
+	}
 	if !j.AllRunning() && p.hung(c, s) {
 		p.end(c, EndLost, &flink.Cause{Message: "TaskManagers of it live and do not report to its JobManager, and its tasks have not run for " + age(silentAfter)})
 	}

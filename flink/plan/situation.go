@@ -18,6 +18,7 @@ const (
 	SeveralJobs      Situation = "SeveralJobs"      // jobs run beside ours that are not of its program
 	InSync           Situation = "InSync"           // all as it should be
 	TasksNotRunning  Situation = "TasksNotRunning"  // Flink restarts tasks by itself
+	TaskManagerHung  Situation = "TaskManagerHung"  // one lives and does nothing: the run is replaced
 	TaskManagerLost  Situation = "TaskManagerLost"  // a TaskManager is missing and being replaced
 	Silent           Situation = "Silent"           // REST does not answer, not yet long enough
 	SpecChanged      Situation = "SpecChanged"      // a next run is needed

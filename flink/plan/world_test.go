@@ -409,7 +409,7 @@ func (w *world) seeJob(r *run) *flink.JobObserved {
 	}
 	par := r.launch.Spec.Parallelism
 	o := &flink.JobObserved{
-		ID: j.id, Name: r.launch.Name, State: j.state, TasksTotal: par, Parallelism: par, StartTime: j.since,
+		ID: j.id, Name: r.launch.Name, State: j.state, TasksTotal: par, Parallelism: par, Wanted: par, StartTime: j.since,
 		Restored: j.restored, Latest: j.latest, Completed: j.done, Cause: j.cause,
 	}
 	if j.state == flink.JobRunning || j.state == flink.JobFinished {

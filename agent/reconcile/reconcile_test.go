@@ -1,0 +1,248 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waterwheel-io/waterwheel/agent/reconcile"
+	"github.com/waterwheel-io/waterwheel/flink"
+	"github.com/waterwheel-io/waterwheel/flink/plan"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
+)
+
+// world is a store and a place of jobs of which nothing exists yet. It writes down what happens, in order.
+type world struct {
+	mu      sync.Mutex
+	records map[string]reconcile.Record
+	events  []string
+	at      map[string][]time.Time // of each job's looks
+	blind   map[string]error       // jobs that cannot be looked at
+	unsaved error
+	act     func(ctx context.Context, uid string) plan.Outcome
+}
+
+func newWorld(uids ...string) *world {
+	w := &world{records: map[string]reconcile.Record{}, at: map[string][]time.Time{}, blind: map[string]error{}}
+	for _, uid := range uids {
+		w.order(uid)
+	}
+	return w
+}
+
+func (w *world) order(uid string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	spec := flink.Default(flink.Spec{FlinkVersion: "2.3", Jar: flink.Jar{EntryClass: "M"}})
+	w.records[uid] = reconcile.Record{Order: flink.Order{UID: uid, Tenant: "default", Name: uid, Generation: 1, Term: 1, Spec: spec}}
+}
+
+func (w *world) note(format string, args ...any) {
+	w.events = append(w.events, fmt.Sprintf(format, args...))
+}
+
+func (w *world) Jobs(context.Context) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var uids []string
+	for uid := range w.records {
+		uids = append(uids, uid)
+	}
+	return uids, nil
+}
+
+func (w *world) Load(_ context.Context, uid string) (reconcile.Record, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r, ok := w.records[uid]
+	return r, ok, nil
+}
+
+func (w *world) SaveMemory(_ context.Context, uid string, m plan.Memory) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unsaved != nil {
+		return w.unsaved
+	}
+	r := w.records[uid]
+	r.Memory = m
+	w.records[uid] = r
+	w.note("save %s", uid)
+	return nil
+}
+
+func (w *world) Remove(_ context.Context, uid string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.records, uid)
+	w.note("remove %s", uid)
+	return nil
+}
+
+func (w *world) config(t *testing.T) reconcile.Config {
+	return reconcile.Config{
+		Store: w,
+		Observe: func(_ context.Context, o flink.Order, _ plan.Memory) (flink.Observed, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.at[o.UID] = append(w.at[o.UID], time.Now())
+			if o.Spec.StateStorage.Root != "file:///agents" {
+				t.Errorf("the place's own root is not in the order: %q", o.Spec.StateStorage.Root)
+			}
+			return flink.Observed{At: time.Now()}, w.blind[o.UID]
+		},
+		Act: func(ctx context.Context, a plan.Action, _ flink.Observed) plan.Outcome {
+			uid := a.(plan.EnsureRun).Launch.Run.UID
+			w.mu.Lock()
+			w.note("act %s", uid)
+			do := w.act
+			w.mu.Unlock()
+			if do == nil {
+				return plan.Outcome{Err: "no Flink here"}
+			}
+			return do(ctx, uid)
+		},
+		Report: func(_ context.Context, o flink.Order, s flink.Status) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if s.Gone {
+				w.note("gone %s", o.UID)
+			}
+			return nil
+		},
+		Left:      func(uid string) { w.mu.Lock(); defer w.mu.Unlock(); w.note("left %s", uid) },
+		StateRoot: "file:///agents",
+		Metrics:   telemetry.NewAgent(prometheus.NewRegistry(), "x"),
+		Logger:    slog.New(slog.DiscardHandler),
+	}
+}
+
+// run lets a reconciler work for a while of false time.
+func (w *world) run(t *testing.T, d time.Duration, during func(*reconcile.Reconciler)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := reconcile.New(w.config(t))
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	if during != nil {
+		during(r)
+	}
+	time.Sleep(d)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func (w *world) looks(uid string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.at[uid])
+}
+
+func TestTheIntentIsOnRecordBeforeTheAct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		w.run(t, 2*time.Second, nil)
+		if len(w.events) < 2 || w.events[0] != "save a" || w.events[1] != "act a" {
+			t.Errorf("events %q", w.events)
+		}
+	})
+}
+
+func TestWhatCannotBePutOnRecordIsNotDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		w.unsaved = errors.New("disk full")
+		w.run(t, time.Minute, nil)
+		if slices.Contains(w.events, "act a") {
+			t.Errorf("events %q", w.events)
+		}
+		if n := w.looks("a"); n < 3 || n > 12 {
+			t.Errorf("tried %d times in a minute, want it tried again with growing pauses", n)
+		}
+	})
+}
+
+func TestOneJobsTroubleDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("blind", "stuck", "well")
+		w.blind["blind"] = errors.New("cannot list processes")
+		w.act = func(ctx context.Context, uid string) plan.Outcome {
+			if uid == "stuck" {
+				<-ctx.Done() // an act that never ends
+			}
+			return plan.Outcome{Err: "no Flink here"}
+		}
+		w.run(t, time.Minute, nil)
+		if w.looks("well") < 20 || w.looks("stuck") != 1 || w.looks("blind") > 12 {
+			t.Errorf("looks: well %d, stuck %d, blind %d", w.looks("well"), w.looks("stuck"), w.looks("blind"))
+		}
+	})
+}
+
+func TestAJobIsLookedAtWithoutAnyEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		r := w.records["a"]
+		r.Order.Spec.State = flink.StateSuspended // nothing to do, and nothing happens
+		w.records["a"] = r
+		w.run(t, 10*time.Minute, nil)
+		if n := w.looks("a"); n < 9 || n > 15 {
+			t.Errorf("looked %d times in ten minutes", n)
+		}
+	})
+}
+
+func TestAnOrderThatComesLaterIsTakenUpAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.run(t, time.Second, func(r *reconcile.Reconciler) {
+			time.Sleep(time.Hour)
+			w.order("late")
+			r.Wake("late")
+			r.Wake("unknown") // of which there is no record: nothing comes of it
+			synctest.Wait()
+			if w.looks("late") != 1 || w.looks("unknown") != 0 {
+				t.Errorf("looked %d times at the late one, %d at the unknown one", w.looks("late"), w.looks("unknown"))
+			}
+		})
+	})
+}
+
+func TestADeletedJobIsReportedGoneBeforeItIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		r := w.records["a"]
+		r.Order.Deleted = true
+		w.records["a"] = r
+		w.run(t, time.Minute, nil)
+		gone, removed, left := slices.Index(w.events, "gone a"), slices.Index(w.events, "remove a"), slices.Index(w.events, "left a")
+		if gone < 0 || removed < gone || left < removed {
+			t.Errorf("events %q", w.events)
+		}
+	})
+}
+
+// An agent that is told to end while an act runs puts the act's answer on record first.
+func TestAnActsAnswerIsOnRecordBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		w.act = func(context.Context, string) plan.Outcome {
+			time.Sleep(3 * time.Second)
+			return plan.Outcome{}
+		}
+		w.run(t, time.Second, nil)
+		if last := w.events[len(w.events)-1]; last != "save a" || len(w.events) < 3 {
+			t.Errorf("events %q, want the answer saved last", w.events)
+		}
+	})
+}
