@@ -177,6 +177,10 @@ func formatted(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listing Go files: %w", err)
 	}
+	// Built first: a tool that is fetched says so in the output that is looked at below.
+	if err := command(tool("dev", "gofumpt", "--version")...)(ctx, out); err != nil {
+		return err
+	}
 	var found bytes.Buffer
 	args := append(tool("dev", "gofumpt", "-l"), strings.Fields(string(list))...)
 	if err := command(args...)(ctx, io.MultiWriter(out, &found)); err != nil {
