@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,22 @@ func trimOnce(dir string, limit int64) error {
 		if terr := trim(path, limit); terr != nil {
 			err = errors.Join(err, fmt.Errorf("trim %s: %w", filepath.Base(path), terr))
 		}
+	}
+	return err
+}
+
+// maxLastLine bounds what an error takes from a log, in bytes.
+const maxLastLine = 500
+
+// withLastLine adds to an error what the process of a log said last: most often that is why.
+func withLastLine(err error, path string) error {
+	if err == nil {
+		return nil
+	}
+	text, rerr := os.ReadFile(path)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if last := lines[len(lines)-1]; rerr == nil && last != "" {
+		return fmt.Errorf("%w; it said last: %.*s", err, maxLastLine, last)
 	}
 	return err
 }

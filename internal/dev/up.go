@@ -197,7 +197,7 @@ func (d dev) hubUp(ctx context.Context, p *progress, w world) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, hubTimeout, fmt.Errorf("not ready within %s: see %s", hubTimeout, d.at.log(hubName)))
 		defer cancel()
 		say(address(w.Hub.Admin))
-		return poll(ctx, func() (bool, error) { return ready(ctx, w.Hub.Metrics), nil })
+		return withLastLine(poll(ctx, func() (bool, error) { return ready(ctx, w.Hub.Metrics), nil }), d.at.log(hubName))
 	})
 }
 
@@ -334,7 +334,7 @@ func (d dev) joined(ctx context.Context, p *progress, w world) error {
 			limit := fmt.Errorf("not connected within %s: see %s", joinTimeout, d.at.log(c.process()))
 			ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, limit)
 			defer cancel()
-			return poll(ctx, func() (bool, error) {
+			return withLastLine(poll(ctx, func() (bool, error) {
 				known, err := d.hubClusters(ctx)
 				if ctx.Err() != nil {
 					return false, context.Cause(ctx)
@@ -349,7 +349,7 @@ func (d dev) joined(ctx context.Context, p *progress, w world) error {
 					return true, nil
 				}
 				return false, nil
-			})
+			}), d.at.log(c.process()))
 		}); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package dev
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -340,5 +341,23 @@ func TestAMemoryThatNoAgentCouldReadIsRefusedBeforeAnythingIsMade(t *testing.T) 
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a world was begun")
+	}
+}
+
+func TestWhatAProcessSaidLastIsInTheErrorThatItDidNotComeUp(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "hub.log")
+	if err := os.WriteFile(log, []byte("starting\nerror: listening for agents: address already in use\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late := errors.New("not ready within 1m")
+	err := withLastLine(late, log)
+	if !errors.Is(err, late) || !strings.Contains(err.Error(), "address already in use") || strings.Contains(err.Error(), "starting") {
+		t.Errorf("got %v", err)
+	}
+	if err := withLastLine(late, log+".none"); !errors.Is(err, late) || err.Error() != late.Error() {
+		t.Errorf("without a log: %v", err)
+	}
+	if err := withLastLine(nil, log); err != nil {
+		t.Errorf("without an error: %v", err)
 	}
 }
