@@ -65,6 +65,10 @@ lint: ## golangci-lint and buf lint
 test-unit: ## unit and property tests, the house rules, the world
 	go test -shuffle=on ./...
 
+.PHONY: explore
+explore: ## property tests from random seeds, a thousand checks each
+	go test -count=1 -timeout 30m ./flink/... ./hub/store ./internal/manifest ./internal/wire -rapid.checks=1000
+
 .PHONY: world
 world: ## hub and agents in one process under false time
 	go test -count=1 -v ./e2e/world

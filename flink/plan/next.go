@@ -150,6 +150,13 @@ func (p *pass) fresh() bool {
 	return !p.order.Spec.Stateful() && c != nil && c.Generation != p.order.Generation && !p.goesOn()
 }
 
+// wordGone reports whether a run whose job is not handed in yet would start empty
+// on a word of the user that stands no more: upgradeMode was stateless then.
+func (p *pass) wordGone(r *RunRecord) bool {
+	spec, _ := p.wanted()
+	return r.Intended == "" && p.m.HadSnapshot && spec.Stateful()
+}
+
 // goesOn reports whether the current run is over, unasked, and its spec is to run
 // again because the order's cannot start: a bad edit stops no healthy stream, not
 // even one that has to be healed meanwhile.

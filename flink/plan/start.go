@@ -115,6 +115,9 @@ func (p *pass) bringUp(r *RunRecord) Plan {
 	if first && (p.suspend() || p.outdated(r)) {
 		return p.abandon(r, "the spec changed while it was warming")
 	}
+	if first && p.wordGone(r) {
+		return p.abandon(r, "it was to start empty, and upgradeMode is not stateless any more")
+	}
 	if r.Denied != nil {
 		return p.denied(r)
 	}
@@ -370,6 +373,8 @@ func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
 		return p.wait(Starting, p.state(c), quick, "Waits for run %s's JobManager to answer", c.Run)
 	case p.suspend() || p.outdated(c):
 		return p.abandon(c, "something else is wanted now, and its job was not there yet")
+	case p.wordGone(c):
+		return p.abandon(c, "it was to start empty, and upgradeMode is not stateless any more; its job was not there yet")
 	case c.Attempts > maxAttempts:
 		return p.giveUp(c, "its JobManager does not take the job: "+or(c.LastErr, "it does not appear"))
 	case c.Attempts > 0 && p.now.Sub(c.PhaseSince) < time.Duration(c.Attempts)*time.Second:
