@@ -138,6 +138,9 @@ func (w *world) startJob(r *run, s flink.Submission) {
 	}
 	j := &job{id: s.JobID, state: flink.JobInitializing, since: w.now, wrong: from != s.SnapshotPath}
 	r.job = j
+	for path := range w.hid {
+		j.wrong = j.wrong || !w.told[path]
+	}
 	if from == "" {
 		j.fresh = s.SnapshotPath == ""
 		return
@@ -154,7 +157,7 @@ func (w *world) startJob(r *run, s flink.Submission) {
 	if snap.run.IsZero() && from == s.SnapshotPath {
 		w.high = snap.pos // somebody else's state: the output starts there
 	}
-	j.wrong = j.wrong || snap.wrong
+	j.wrong = j.wrong || snap.wrong || w.unheard != ""
 	j.pos, j.from, j.chk = snap.pos, snap.pos, snap.id
 	j.restored = &flink.Restored{Path: flink.NormalizePath(from), ID: snap.id, IsSavepoint: true, At: w.now}
 }
@@ -186,8 +189,9 @@ func (w *world) stateful(r *run) bool {
 		return false
 	}
 	for _, all := range []map[string]snapshot{w.disk, w.hid} {
-		for _, s := range all {
-			if !s.run.IsZero() {
+		for path, s := range all {
+			// One that the storage lost before anybody heard of it cannot be missed.
+			if !s.run.IsZero() && (w.told[path] || w.disk[path] == s) {
 				return true
 			}
 		}

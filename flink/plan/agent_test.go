@@ -20,9 +20,16 @@ func (w *world) pass() plan.Plan {
 		w.sin("the same input has two answers: %s and %s", p.Situation, again.Situation)
 	}
 	w.judge(ob, p)
+	if ob.Newest != nil {
+		w.told[ob.Newest.Snapshot.Path] = true
+	}
 	for _, r := range ob.Runs {
 		if r.REST.Job != nil && p.Situation != plan.StaleObservation {
 			w.shown[r.Run.JobID()] = true
+			w.told[r.REST.Job.Latest.Path] = true
+			if r.REST.Job.ID == w.unheard && flink.JobTerminal(r.REST.Job.State) {
+				w.unheard = ""
+			}
 		}
 	}
 	crash := ""

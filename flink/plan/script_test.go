@@ -302,6 +302,7 @@ func (s *script) withJob(do func(*script, *run)) error {
 func (s *script) finishJob(r *run) {
 	s.w.commit(r, r.job)
 	s.w.finish(r, r.job)
+	s.w.unheard = r.job.id
 	s.w.failTriggers(r, "the job is finished")
 }
 

@@ -38,6 +38,10 @@ type world struct {
 	high  int64 // committed output below this position, of the output that counts
 	sins  []string
 	shown map[string]bool // ids of jobs that the planner was told of
+	// unheard is the id of a job that finished by itself and of whose end the planner was not told: without high
+	// availability nothing of that end outlives its JobManager, so what comes after is nobody's promise.
+	unheard string
+	told    map[string]bool // paths of snapshots that the planner was told of
 }
 
 // faults are what goes wrong next; the counts go down as they strike.
@@ -115,7 +119,7 @@ type job struct {
 }
 
 func newWorld(start time.Time) *world {
-	return &world{now: start, disk: map[string]snapshot{}, hid: map[string]snapshot{}, shown: map[string]bool{}}
+	return &world{now: start, disk: map[string]snapshot{}, hid: map[string]snapshot{}, shown: map[string]bool{}, told: map[string]bool{}}
 }
 
 func (w *world) sin(format string, args ...any) {
