@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,10 @@ func sleeper(t *testing.T, marker string) (*exec.Cmd, int) {
 func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
 	_, pid := sleeper(t, "here/u1-t1-r1/jm-1")
 	jm, ok, err := inspect(procfs, "here", pid)
+	for until := time.Now().Add(10 * time.Second); err == nil && !ok && time.Now().Before(until); { // it is not itself yet
+		runtime.Gosched()
+		jm, ok, err = inspect(procfs, "here", pid)
+	}
 	if err != nil || !ok || jm.run != "u1-t1-r1" || jm.role != "jm-1" {
 		t.Fatalf("found %+v, %t, %v", jm, ok, err)
 	}

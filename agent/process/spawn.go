@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 )
 
 // wrapper runs a command and writes its exit status to the file named by $0. It
@@ -50,6 +51,7 @@ func spawn(site string, p process, exited func()) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", ro, err)
 	}
+	awaitMarker(site, cmd.Process.Pid)
 	// It ends with the process or with this agent, whichever is first; nobody
 	// waits for it. Without it a dead wrapper would stay a zombie.
 	go func() {
@@ -57,4 +59,18 @@ func spawn(site string, p process, exited func()) error {
 		exited()
 	}()
 	return nil
+}
+
+// awaitMarker returns when a process that was just started can be seen by its
+// marker, or has ended. For an instant after its start it has no environment that
+// others could read, and would be taken for one that is gone.
+func awaitMarker(site string, pid int) {
+	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		if _, ok, err := inspect(procfs, site, pid); ok || err != nil {
+			return
+		}
+		if syscall.Kill(pid, 0) != nil {
+			return
+		}
+	}
 }

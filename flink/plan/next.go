@@ -151,10 +151,10 @@ func (p *pass) fresh() bool {
 }
 
 // wordGone reports whether a run whose job is not handed in yet would start empty
-// on a word of the user that stands no more: upgradeMode was stateless then.
+// on a word of the user that stands no more: upgradeMode was stateless then. A run
+// of an older spec that goes on keeps that spec's word.
 func (p *pass) wordGone(r *RunRecord) bool {
-	spec, _ := p.wanted()
-	return r.Intended == "" && p.m.HadSnapshot && spec.Stateful()
+	return r.Intended == "" && p.m.HadSnapshot && r.Spec.Stateful()
 }
 
 // goesOn reports whether the current run is over, unasked, and its spec is to run
