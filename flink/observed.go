@@ -8,6 +8,7 @@ type Observed struct {
 	At   time.Time
 	Runs []RunObserved // runs of this job of which anything exists, oldest first
 	Room Room
+	Hold *Hold // nil: none
 	// SnapshotCheck answers memory's question "does this path exist?", nil when not asked or not known yet.
 	SnapshotCheck *SnapshotCheck
 	// Newest answers memory's question "which is the dead run's newest checkpoint?", nil when not asked,
@@ -31,8 +32,9 @@ type NewestCheckpoint struct {
 
 // Room is what the place can hold, in bytes of declared memory.
 type Room struct {
-	MemoryTotal int64 // 0: unlimited
-	MemoryUsed  int64 // declared by all existing runs of all jobs, this job's too
+	MemoryTotal int64  // 0: unlimited
+	MemoryUsed  int64  // declared by all existing runs of all jobs, this job's too
+	Limit       string // what sets MemoryTotal, for people: "resource quota jobs of namespace team-a"; empty: the agent's capacity.memory
 }
 
 // Free is how many bytes more can be declared; unlimited room has a lot.
@@ -51,8 +53,27 @@ type RunObserved struct {
 	TaskManagers []Process // living and dead process starts of this run, newest last; bounded
 	Memory       int64     // declared bytes held by this run's existing processes
 	JarMissing   string    // why the program's jar cannot be used; empty: it can
+	Drift        []string  // what of it is missing or not as it was made, one object each, for people; Ensure puts it back
+	HA           *HAData   // nil: it has no high availability, a lost JobManager ends it
 	Endpoint     string    // base address of its REST, empty while unknown
 	REST         REST
+}
+
+// HAData is what was seen of a run's high availability data: by it a JobManager
+// that starts again finds the job, and the newest checkpoint, by itself.
+type HAData struct {
+	Err      string    // why it could not be seen; the rest means nothing then
+	Graph    bool      // the job's graph is on record: a JobManager that starts runs the job without being asked
+	Pointers bool      // the record of the job's checkpoints is there. Graph without it starts the job empty
+	Newest   int64     // number of the newest completed checkpoint on record; 0: none yet
+	Renewed  time.Time // when its leading JobManager last renewed its lease; zero: never seen
+}
+
+// Hold is a person's word, left at the place, that nothing may be changed there.
+type Hold struct {
+	Reason string // as written; may be empty
+	By     string // who set it, as far as the place tells
+	Since  time.Time
 }
 
 // Alive reports whether any process of the run exists or may exist.
@@ -97,7 +118,9 @@ type Process struct {
 	StartedAt time.Time
 	ExitCode  int    // valid when exited; 128+n for signal n; -1 when not known
 	Reason    string // last words: the cause found in its log; empty when none
-	Log       string // path of its log
+	Waiting   string // why it does not work, though it exists: no node has room, image cannot be pulled; empty: nothing known
+	Restarts  int    // how often it was started again in place
+	Log       string // path of its log, or how to read it
 }
 
 // Exists reports whether the process lives or may live.

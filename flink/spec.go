@@ -119,17 +119,18 @@ func (s Spec) CheckpointInterval() time.Duration {
 
 // Job is a declared job as the hub keeps it.
 type Job struct {
-	UID        string // made by the hub, never used again
-	Tenant     string
-	Name       string
-	Labels     map[string]string
-	Generation int32 // version of Spec, counted by the admin API from 1
-	Spec       Spec
-	Restart    int32        // how often a restart was asked for
-	Deleting   bool         // a tombstone stands until the agent reports the job gone
-	Policy     DeletePolicy // of the deletion
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+	UID         string // made by the hub, never used again
+	Tenant      string
+	Name        string
+	Labels      map[string]string
+	Generation  int32 // version of Spec, counted by the admin API from 1
+	Spec        Spec
+	Restart     int32        // how often a restart was asked for
+	RestartFrom string       // the snapshot that the last restart named; empty: none, the newest proven one counts
+	Deleting    bool         // a tombstone stands until the agent reports the job gone
+	Policy      DeletePolicy // of the deletion
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
 // Assignment says which cluster holds a job. Term grows with each assignment.
@@ -143,23 +144,24 @@ type Assignment struct {
 
 // Order is what one cluster is told about one job: a pure function of (Job, Assignment).
 type Order struct {
-	UID        string
-	Tenant     string
-	Name       string
-	Labels     map[string]string
-	Generation int32
-	Term       int32
-	Spec       Spec
-	Restart    int32
-	Deleted    bool
-	Policy     DeletePolicy
+	UID         string
+	Tenant      string
+	Name        string
+	Labels      map[string]string
+	Generation  int32
+	Term        int32
+	Spec        Spec
+	Restart     int32
+	RestartFrom string // of the restart that Restart counts last: where its run starts from, whatever else is on record
+	Deleted     bool
+	Policy      DeletePolicy
 }
 
 // OrderFor writes the order for the holder of a.
 func OrderFor(j Job, a Assignment) Order {
 	return Order{
 		UID: j.UID, Tenant: j.Tenant, Name: j.Name, Labels: maps.Clone(j.Labels),
-		Generation: j.Generation, Term: a.Term, Spec: j.Spec.Clone(), Restart: j.Restart,
+		Generation: j.Generation, Term: a.Term, Spec: j.Spec.Clone(), Restart: j.Restart, RestartFrom: j.RestartFrom,
 		Deleted: j.Deleting, Policy: j.Policy,
 	}
 }

@@ -11,13 +11,32 @@ import (
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
-// Place is where a run is brought up: one host, all on loopback. Paths are absolute.
+// Place is where a run is brought up: one host, all on loopback, unless
+// Kubernetes is set. Paths are absolute.
 type Place struct {
-	FlinkVersion string // of the distribution, in full: 2.3.0
+	FlinkVersion string // of the distribution, in full (2.3.0), or as far as it is known (2.3)
 	StateRoot    string // default root of state: a URI or an absolute path
 	Upload       string // web.upload.dir; the jar stands below it, see JarPath
 	Ports        Ports
+	Settings     map[string]string // Flink settings of the place, which a spec may override; reserved ones are left out
+	Kubernetes   *Kubernetes       // nil: a host
 }
+
+// Kubernetes is what a run in a Kubernetes cluster is told beyond a host's.
+type Kubernetes struct {
+	ClusterID  string // names the run's high availability data; begins with a letter
+	Namespace  string
+	HA         bool   // keep the run's graph and checkpoint pointers in the cluster, so that a new JobManager goes on by itself
+	RPC        string // host name of the JobManager for TaskManagers, without HA
+	Lease      Lease
+	KeyStore   string // path of the REST server's PKCS #12 key store; empty: REST without TLS
+	TrustStore string // path of the PKCS #12 store of those who may call REST
+	Metrics    int    // port of the Prometheus reporter; 0: none
+}
+
+// Lease is how long a JobManager leads without renewing. Zero fields mean the
+// defaults, see DefaultLease.
+type Lease struct{ Duration, RenewDeadline, RetryPeriod time.Duration }
 
 // Ports are the JobManager's, on loopback. TaskManagers choose theirs themselves.
 type Ports struct{ REST, RPC, Blob int }
