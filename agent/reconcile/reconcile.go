@@ -30,7 +30,8 @@ type Config struct {
 	Act     func(context.Context, plan.Action, flink.Observed) plan.Outcome
 	// Report takes the newest status of a job. An error means that what the hub must not miss is not on record yet.
 	Report func(ctx context.Context, order flink.Order, s flink.Status) error
-	// Left is called when a job is not on record any more.
+	// Left is called when a job is not on record any more, while nothing else looks at it, and again as long as it
+	// is woken all the same.
 	Left func(uid string)
 	// StateRoot is where the state of jobs goes that name no root of their own.
 	StateRoot string
@@ -133,10 +134,13 @@ func (r *Reconciler) look(ctx context.Context, uid string, wake chan struct{}) {
 		}
 		next, known, err := r.pass(ctx, j)
 		<-r.place
-		if err == nil && !known && r.leave(uid, wake) {
+		if err == nil && !known {
+			// Before the place is given up: after it, this could undo what the next loop of the same job does.
 			r.claims.set(uid, 0)
 			r.cfg.Left(uid)
-			return
+			if r.leave(uid, wake) {
+				return
+			}
 		}
 		timer.Reset(r.pause(j, next, err))
 	}

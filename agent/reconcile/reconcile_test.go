@@ -246,3 +246,36 @@ func TestAnActsAnswerIsOnRecordBeforeTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// Whoever drops what it knew of a job that left must not drop what it learned of the job that came back.
+func TestAJobThatComesBackAtOnceIsLookedAtOnlyAfterItsLeaveIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		cfg := w.config(t)
+		var r *reconcile.Reconciler
+		var once sync.Once
+		cfg.Left = func(uid string) {
+			once.Do(func() {
+				w.order(uid)
+				r.Wake(uid)
+				time.Sleep(2 * time.Second) // of false time
+				if n := w.looks(uid); n != 0 {
+					t.Errorf("looked at %d times while it was still being left", n)
+				}
+			})
+		}
+		r = reconcile.New(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		r.Wake("a")
+		time.Sleep(4 * time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if w.looks("a") == 0 {
+			t.Error("the job that came back is not looked at")
+		}
+	})
+}
