@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // Config is the hub's configuration file. Addresses to listen on are host:port, an empty host meaning all addresses.
@@ -19,9 +22,12 @@ type Config struct {
 	TrustDomain string   `yaml:"trustDomain,omitempty"`
 	Agents      Endpoint `yaml:"agents"`
 	Admin       Endpoint `yaml:"admin"`
-	// Metrics is where /metrics, /healthz and /readyz are served, in plain text and on loopback only. Empty: nowhere.
-	Metrics Listener `yaml:"metrics,omitempty"`
-	// Names are the DNS names and addresses that the hub's certificate stands for, so that curl can check it.
+	// Metrics is where /metrics, /healthz and /readyz are served, in plain text. Empty: nowhere.
+	Metrics Metrics `yaml:"metrics,omitempty"`
+	// Health is where /healthz and /readyz alone are served, also to other hosts: for probes. Empty: nowhere.
+	Health Listener `yaml:"health,omitempty"`
+	// Names are the DNS names and addresses that the hub's certificate stands for, so that curl can check it; the hosts
+	// that others are told to dial need not be repeated. The certificate is made at each start.
 	Names []string `yaml:"names,omitempty"`
 	// CertificateLife is how long an agent's certificate is valid; agents renew at half of it.
 	CertificateLife time.Duration `yaml:"certificateLife"`
@@ -35,7 +41,13 @@ type Endpoint struct {
 	Advertise string `yaml:"advertise,omitempty"`
 }
 
-// Listener is a port for this host.
+// Metrics is the port of the metrics: for this host alone, unless Public says that whoever can connect may read them.
+type Metrics struct {
+	Listen string `yaml:"listen"`
+	Public bool   `yaml:"public,omitempty"`
+}
+
+// Listener is a port.
 type Listener struct {
 	Listen string `yaml:"listen"`
 }
@@ -57,7 +69,7 @@ func DefaultConfig() Config {
 	return Config{
 		Agents:          Endpoint{Listen: ":7443"},
 		Admin:           Endpoint{Listen: "127.0.0.1:7444"},
-		Metrics:         Listener{Listen: "127.0.0.1:7445"},
+		Metrics:         Metrics{Listen: "127.0.0.1:7445"},
 		Names:           []string{"localhost", "127.0.0.1", "::1"},
 		CertificateLife: 24 * time.Hour,
 		Log:             Log{Format: "text", Level: "info"},
@@ -98,6 +110,7 @@ func (c Config) Validate() error {
 		{"admin.listen", c.Admin.Listen, false},
 		{"admin.advertise", c.Admin.Advertise, true},
 		{"metrics.listen", c.Metrics.Listen, true},
+		{"health.listen", c.Health.Listen, true},
 	} {
 		if a.addr == "" && a.optional {
 			continue
@@ -105,6 +118,9 @@ func (c Config) Validate() error {
 		if _, _, err := net.SplitHostPort(a.addr); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %q is not host:port", a.field, a.addr))
 		}
+	}
+	if addr := c.Metrics.Listen; addr != "" && !c.Metrics.Public && !telemetry.Loopback(addr) {
+		errs = append(errs, fmt.Errorf("metrics.listen: other hosts could connect to %q: use 127.0.0.1:PORT, or say metrics.public: true", addr))
 	}
 	if c.CertificateLife < MinCertificateLife || c.CertificateLife > MaxCertificateLife {
 		errs = append(errs, fmt.Errorf("certificateLife: %s is not within %s and %s",
@@ -134,4 +150,16 @@ func (c Config) advertised(e Endpoint, addr string) string {
 
 	// It listens on all addresses, which nobody can dial.
 	return net.JoinHostPort(c.Names[0], port)
+}
+
+// certificateNames are the names of the hub's certificate: those configured, and the hosts that others are told to dial.
+func (c Config) certificateNames() []string {
+	names := slices.Clone(c.Names)
+	for _, addr := range []string{c.Agents.Advertise, c.Admin.Advertise} {
+		if host, _, err := net.SplitHostPort(addr); err == nil && host != "" && !slices.Contains(names, host) {
+			names = append(names, host)
+		}
+	}
+
+	return names
 }

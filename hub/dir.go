@@ -1,26 +1,19 @@
 package hub
 
 import (
-	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
-	"github.com/waterwheel-io/waterwheel/flink"
 	"github.com/waterwheel-io/waterwheel/hub/ca"
 	"github.com/waterwheel-io/waterwheel/hub/store"
 	"github.com/waterwheel-io/waterwheel/internal/identity"
-	"github.com/waterwheel-io/waterwheel/internal/run"
 )
 
 // A hub's directory:
@@ -40,88 +33,13 @@ const (
 	ConfigFile = "hub.yaml"
 
 	macBytes = 32
+
+	// Of an admin:
+	rootsFile   = "ca.pem"
+	certFile    = "cert.pem"
+	keyFile     = "key.pem"
+	contextFile = "config.yaml"
 )
-
-// Init makes the directory of a new hub in cfg.Dir, which must be empty or missing, with the tenant "default" and an
-// admin of the given name. It returns the directories of the configuration file and of the admin's files.
-func Init(ctx context.Context, cfg Config, admin string, log *slog.Logger) (configPath, adminPath string, err error) {
-	if err := cfg.Validate(); err != nil {
-		return "", "", err
-	}
-	if _, err := identity.AdminID(cfg.TrustDomain, admin); err != nil {
-		return "", "", err
-	}
-	if err := checkEmpty(cfg.Dir); err != nil {
-		return "", "", err
-	}
-	authority, err := ca.Create(filepath.Join(cfg.Dir, caDir), cfg.TrustDomain)
-	if err != nil {
-		return "", "", err
-	}
-	key := make([]byte, macBytes)
-	rand.Read(key) // never fails: the process ends instead
-	if err := writeNew(filepath.Join(cfg.Dir, macFile), []byte(hex.EncodeToString(key)+"\n")); err != nil {
-		return "", "", err
-	}
-	if err := initStore(ctx, filepath.Join(cfg.Dir, storeDir), log); err != nil {
-		return "", "", err
-	}
-	if adminPath, err = writeAdmin(cfg, authority, admin); err != nil {
-		return "", "", err
-	}
-	text, err := yaml.Marshal(cfg)
-	if err != nil {
-		return "", "", fmt.Errorf("encoding the configuration: %w", err)
-	}
-	configPath = filepath.Join(cfg.Dir, ConfigFile)
-
-	return configPath, adminPath, writeNew(configPath, text)
-}
-
-func checkEmpty(dir string) error {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("making a hub: %w", err)
-	case len(entries) > 0:
-		return fmt.Errorf("%s is not empty: name a new directory, or start the hub that is there with --config", dir)
-	}
-
-	return nil
-}
-
-// initStore makes the database and its first row.
-func initStore(ctx context.Context, dir string, log *slog.Logger) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the store's directory: %w", err)
-	}
-	s, err := store.Open(ctx, store.Options{Dir: dir, Init: true, Logger: log})
-	if err != nil {
-		return err
-	}
-	err = run.Once(ctx, run.Task{Name: "making the tenant " + flink.DefaultTenant, Run: func(ctx context.Context) error {
-		ctx, stop := context.WithCancel(ctx)
-		defer stop()
-
-		return run.Once(ctx,
-			run.Task{Name: "store", Run: s.Run},
-			run.Task{Name: "write", Run: func(ctx context.Context) error {
-				defer stop()
-				a := store.Audit{Who: "init", Verb: "tenant.create", Object: flink.DefaultTenant}
-				_, err := s.Write(ctx, a, func(txn *store.Txn) error {
-					txn.PutTenant(store.Tenant{Name: flink.DefaultTenant})
-
-					return nil
-				})
-
-				return err
-			}})
-	}})
-
-	return errors.Join(err, s.Close())
-}
 
 // IssueAdmin writes the files of a further admin into the directory of a hub. The hub may run meanwhile: it knows its
 // admins by their certificates alone.
@@ -192,6 +110,10 @@ func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error
 	if err != nil {
 		return "", err
 	}
+	context, err := contexts(Context{Name: defaultContext, Hub: cfg.AdminAddr(), CAFile: rootsFile, CertFile: certFile, KeyFile: keyFile})
+	if err != nil {
+		return "", err
+	}
 	dir := filepath.Join(cfg.Dir, adminDir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making the admin's directory: %w", err)
@@ -200,10 +122,10 @@ func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error
 		name string
 		data []byte
 	}{
-		{"key.pem", key},
-		{"cert.pem", identity.EncodeCertificates(cert.Leaf)},
-		{"ca.pem", identity.EncodeCertificates(authority.Roots()...)},
-		{"config.yaml", contextOf(cfg.AdminAddr())},
+		{keyFile, key},
+		{certFile, identity.EncodeCertificates(cert.Leaf)},
+		{rootsFile, identity.EncodeCertificates(authority.Roots()...)},
+		{contextFile, context},
 	} {
 		if err := writeNew(filepath.Join(dir, f.name), f.data); err != nil {
 			return "", err
@@ -211,12 +133,6 @@ func writeAdmin(cfg Config, authority *ca.Authority, name string) (string, error
 	}
 
 	return dir, nil
-}
-
-// contextOf is a file of contexts for the waterwheel command; its paths are relative to it.
-func contextOf(hub string) []byte {
-	return fmt.Appendf(nil, "currentContext: hub\ncontexts:\n  - name: hub\n    hub: %q\n"+
-		"    caFile: ca.pem\n    certFile: cert.pem\n    keyFile: key.pem\n", hub)
 }
 
 // writeNew writes a file that must not exist, readable by its owner alone, durably.

@@ -46,7 +46,7 @@ type Hub struct {
 	agents     *grpc.Server
 	drain      func() // of the agents' port
 	people     *http.Server
-	watch      *telemetry.Server // nil: no metrics port
+	watch      []*telemetry.Server // metrics and probes
 	agentsPort net.Listener
 	peoplePort net.Listener
 	ready      atomic.Bool
@@ -97,20 +97,30 @@ func (h *Hub) bind(ctx context.Context, deps Deps) error {
 	if h.peoplePort, err = listen("tcp", h.cfg.Admin.Listen); err != nil {
 		return fmt.Errorf("listening for admins: %w", err)
 	}
-	if h.cfg.Metrics.Listen == "" {
-		return nil
+	for _, cfg := range []telemetry.Config{
+		{
+			Addr: h.cfg.Metrics.Listen, AllowExternal: h.cfg.Metrics.Public,
+			Registry: deps.Registry, Ready: h.whyNotReady, Logger: h.log,
+		},
+		telemetry.Probes(h.cfg.Health.Listen, h.whyNotReady, h.log),
+	} {
+		if cfg.Addr == "" {
+			continue
+		}
+		s, err := telemetry.Listen(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		h.watch = append(h.watch, s)
 	}
-	h.watch, err = telemetry.Listen(ctx, telemetry.Config{
-		Addr: h.cfg.Metrics.Listen, Registry: deps.Registry, Ready: h.whyNotReady, Logger: h.log,
-	})
 
-	return err
+	return nil
 }
 
 // wire joins the rooms, bottom up.
 func (h *Hub) wire(registry *prometheus.Registry) error {
 	metrics := telemetry.NewHub(registry)
-	source, err := h.authority.HubSource(h.cfg.Names, h.log)
+	source, err := h.authority.HubSource(h.cfg.certificateNames(), h.log)
 	if err != nil {
 		return err
 	}
@@ -245,8 +255,8 @@ func (h *Hub) serve(ctx context.Context) error {
 		{Name: "agents", Run: func(ctx context.Context) error { return serveAgents(ctx, h.agents, h.agentsPort, h.drain) }},
 		{Name: "admins", Run: func(ctx context.Context) error { return serveAdmins(ctx, h.people, h.peoplePort) }},
 	}
-	if h.watch != nil {
-		tasks = append(tasks, run.Task{Name: "metrics", Run: h.watch.Run})
+	for _, s := range h.watch {
+		tasks = append(tasks, run.Task{Name: "telemetry", Run: s.Run})
 	}
 	h.ready.Store(true)
 	defer h.ready.Store(false)
@@ -266,8 +276,8 @@ func (h *Hub) Close() error {
 			}
 		}
 	}
-	if h.watch != nil {
-		if err := h.watch.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, s := range h.watch {
+		if err := s.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

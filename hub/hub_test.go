@@ -215,6 +215,177 @@ func TestInitTakesAnEmptyDirectoryOnly(t *testing.T) {
 	}
 }
 
+func TestInitIntoAFreshVolumeOrAfterOneThatWasKilled(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, dir string){
+		"fresh volume": func(t *testing.T, dir string) { mkdir(t, filepath.Join(dir, "lost+found")) },
+		"killed while it made the hub": func(t *testing.T, dir string) {
+			mkdir(t, filepath.Join(dir, ".making", "ca"))
+		},
+		"killed while it moved the hub": func(t *testing.T, dir string) {
+			cfg := newPlace(t).cfg
+			for _, part := range []string{"store", "mac.key", "hub.yaml", "admin"} {
+				mkdir(t, filepath.Join(dir, ".made"))
+				if err := os.Rename(filepath.Join(cfg.Dir, part), filepath.Join(dir, ".made", part)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Rename(filepath.Join(cfg.Dir, "ca"), filepath.Join(dir, "ca")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &place{t: t, cfg: newPlace(t).cfg, addrs: map[string]string{}}
+			p.cfg.Dir = t.TempDir()
+			spoil(t, p.cfg.Dir)
+			if there, err := hub.Exists(p.cfg); there || err != nil {
+				t.Fatalf("exists before it is made: %v, %v", there, err)
+			}
+			if _, _, err := hub.Init(t.Context(), p.cfg, "jo", quiet()); err != nil {
+				t.Fatal(err)
+			}
+			if there, err := hub.Exists(p.cfg); !there || err != nil {
+				t.Errorf("exists: %v, %v", there, err)
+			}
+			h, err := p.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAHubIsNotTakenForAnother(t *testing.T) {
+	p := newPlace(t)
+	other, broken, alien := p.cfg, newPlace(t).cfg, p.cfg
+	other.TrustDomain = "other"
+	if err := os.RemoveAll(filepath.Join(broken.Dir, "store")); err != nil {
+		t.Fatal(err)
+	}
+	alien.Dir = t.TempDir()
+	mkdir(t, filepath.Join(alien.Dir, "pgdata"))
+	for want, cfg := range map[string]hub.Config{"was made for td": other, "from a backup": broken, "holds no hub": alien} {
+		if there, err := hub.Exists(cfg); there || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, %v; want an error that says %q", there, err, want)
+		}
+	}
+}
+
+func mkdir(t *testing.T, name string) {
+	t.Helper()
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// New names need no new hub: its certificate is made at each start.
+func TestAfterARestartTheCertificateStandsForTheNewNames(t *testing.T) {
+	p := newPlace(t)
+	reach := func(name string) error {
+		_, stop := p.run()
+		roots, _ := p.adminCert()
+		d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: name, NextProtos: []string{"h2"}}}
+		p.mu.Lock()
+		addr := p.addrs[agentsPort]
+		p.mu.Unlock()
+		c, err := d.DialContext(t.Context(), "tcp", addr)
+		if err == nil {
+			err = c.Close()
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+
+		return err
+	}
+	const name, advertised = "hub-admin.waterwheel.svc", "hub.example.org"
+	if reach("localhost") != nil || reach(name) == nil {
+		t.Fatal("the certificate stands for something else from the start")
+	}
+	p.cfg.Names = append(p.cfg.Names, name)
+	p.cfg.Admin.Advertise = advertised + ":7444"
+	for _, n := range []string{"localhost", name, advertised} {
+		if err := reach(n); err != nil {
+			t.Errorf("%s: %v", n, err)
+		}
+	}
+}
+
+func TestHealthIsServedToOtherHostsAndMetricsOnlyWhenSaid(t *testing.T) {
+	c := hub.DefaultConfig()
+	c.Dir, c.Health.Listen, c.Metrics.Listen = "/d", ":7446", ":7445"
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "metrics.public") {
+		t.Errorf("metrics for everybody, unsaid: %v", err)
+	}
+	if c.Metrics.Public = true; c.Validate() != nil {
+		t.Error(c.Validate())
+	}
+	p := newPlace(t)
+	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cfg.Health.Listen = lis.Addr().String()
+	if err := lis.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := p.run()
+	for path, want := range map[string]int{"/readyz": http.StatusOK, "/metrics": http.StatusNotFound} {
+		if got := status(t, "http://"+p.cfg.Health.Listen+path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// status asks until the hub, which has just been started, is ready.
+func status(t *testing.T, url string) int {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); ; <-tick.C {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable || time.Now().After(end) {
+			return resp.StatusCode
+		}
+	}
+}
+
+func TestAnAdminsContextNeedsNoOtherFile(t *testing.T) {
+	p := newPlace(t)
+	text, err := hub.AdminContext(p.cfg, "jo", "", "hub.example.org:7444")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(p.admin, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"currentContext: td\n", "hub: hub.example.org:7444", strings.Split(string(key), "\n")[1], "certData: |", "caData: |"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for _, bad := range [][2]string{{"sam", ""}, {"jo", "hub"}} {
+		if _, err := hub.AdminContext(p.cfg, bad[0], "", bad[1]); err == nil {
+			t.Errorf("%q taken", bad)
+		}
+	}
+}
+
 func TestInitThatCannotBeDoneLeavesNothing(t *testing.T) {
 	p := newPlace(t)
 	for name, edit := range map[string]func(*hub.Config) string{

@@ -18,7 +18,7 @@ func command() *cobra.Command {
 		RunE:              func(c *cobra.Command, _ []string) error { return serve(c.Context(), file) },
 	}
 	root.Flags().StringVar(&file, "config", "", "the hub's file")
-	root.AddCommand(initCommand(), adminCommand(), &cobra.Command{
+	root.AddCommand(initCommand(), adminCommand(), contextCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
 	})
@@ -50,6 +50,40 @@ func adminCommand() *cobra.Command {
 	c.Flags().StringVar(&dir, "dir", "", "directory of the hub")
 	c.Flags().BoolVar(&offline, "offline", false, "use the root key in the directory, without asking a hub")
 	c.MarkFlagRequired("dir") //nolint:errcheck // the flag stands two lines above
+
+	return c
+}
+
+func contextCommand() *cobra.Command {
+	var file, dir, admin, name, server string
+	c := &cobra.Command{
+		Use: "context", Short: "Print a context of an admin, its private key among it, for: waterwheel config import -", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				file = filepath.Join(dir, hub.ConfigFile)
+			}
+			cfg, err := hub.LoadConfig(file)
+			if err != nil {
+				return err
+			}
+			if dir != "" {
+				cfg.Dir = dir
+			}
+			text, err := hub.AdminContext(cfg, admin, name, server)
+			if err == nil {
+				_, err = c.OutOrStdout().Write(text)
+			}
+
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "dir", "", "directory of the hub")
+	f.StringVar(&file, "config", "", "the hub's file (default hub.yaml in the directory)")
+	f.StringVar(&admin, "admin", "admin", "whose context")
+	f.StringVar(&server, "server", "", "host:port to dial (default what admins are told to dial)")
+	f.StringVar(&name, "name", "", "name of the context (default the trust domain)")
+	c.MarkFlagsOneRequired("dir", "config")
 
 	return c
 }

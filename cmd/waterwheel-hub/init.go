@@ -14,12 +14,18 @@ import (
 func initCommand() *cobra.Command {
 	cfg := hub.DefaultConfig()
 	var admin string
+	var ifEmpty bool
 	c := &cobra.Command{
 		Use: "init", Short: "Make a new hub and its first admin", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 				return err
+			}
+			if ifEmpty {
+				if there, err := hub.Exists(cfg); err != nil || there {
+					return tellExists(c.OutOrStdout(), cfg, err)
+				}
 			}
 			file, files, err := hub.Init(c.Context(), cfg, admin, slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -39,12 +45,24 @@ func initCommand() *cobra.Command {
 	f.StringVar(&cfg.Admin.Listen, "admin", cfg.Admin.Listen, "where to listen for admins")
 	f.StringVar(&cfg.Admin.Advertise, "admin-advertise", "", "host:port that admins are told to dial")
 	f.StringVar(&cfg.Metrics.Listen, "metrics", cfg.Metrics.Listen, "where to serve metrics and health, on loopback")
+	f.BoolVar(&cfg.Metrics.Public, "metrics-public", false, "let --metrics be an address that other hosts can connect to")
+	f.StringVar(&cfg.Health.Listen, "health", "", "where to serve health alone, for probes from other hosts")
 	f.StringSliceVar(&cfg.Names, "name", cfg.Names, "DNS names and addresses of the hub's certificate")
 	f.DurationVar(&cfg.CertificateLife, "certificate-life", cfg.CertificateLife, "how long an agent's certificate is valid")
 	f.StringVar(&admin, "admin-name", "admin", "name of the first admin")
+	f.BoolVar(&ifEmpty, "if-empty", false, "do nothing if the directory holds a hub of this trust domain already")
 	c.MarkFlagRequired("dir") //nolint:errcheck // the flag stands above
 
 	return c
+}
+
+// tellExists says that there is nothing to make.
+func tellExists(w io.Writer, cfg hub.Config, err error) error {
+	if err == nil {
+		fmt.Fprintf(w, "%s holds a hub of trust domain %s: nothing to make, nothing changed\n", cfg.Dir, cfg.TrustDomain)
+	}
+
+	return err
 }
 
 // tellAdmin says how to use an admin's files.

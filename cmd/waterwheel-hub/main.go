@@ -3,6 +3,7 @@
 //	waterwheel-hub init --dir DIR               make a new hub and its first admin
 //	waterwheel-hub --config FILE                run until SIGTERM
 //	waterwheel-hub admin NAME --offline --dir DIR   make a further admin
+//	waterwheel-hub context --dir DIR            print a context of an admin, for waterwheel config import
 //	waterwheel-hub version
 package main
 

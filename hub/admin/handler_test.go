@@ -321,7 +321,7 @@ func TestPagesHoldEachJobOnceInOrder(t *testing.T) {
 
 func TestNearMissesAreNamed(t *testing.T) {
 	d := newDesk(t, func(_ *desk, c *admin.Config) {
-		c.Restart = func(context.Context, string, string, string) (store.Job, error) {
+		c.Restart = func(context.Context, string, string, string, string) (store.Job, error) {
 			return store.Job{}, admin.Refusal{Kind: admin.NotFound, Text: "no such job"}
 		}
 	})

@@ -160,7 +160,7 @@ func (s *service) DeleteJob(ctx context.Context, req *adminv1.DeleteJobRequest) 
 // RestartJob implements JobService.
 func (s *service) RestartJob(ctx context.Context, req *adminv1.RestartJobRequest) (*adminv1.RestartJobResponse, error) {
 	tenant := orDefault(req.GetTenant())
-	job, err := s.cfg.Restart(ctx, whoIs(ctx), tenant, req.GetName())
+	job, err := s.cfg.Restart(ctx, whoIs(ctx), tenant, req.GetName(), req.GetFrom())
 	if err != nil {
 		return nil, s.withNear(err, tenant, req.GetName())
 	}

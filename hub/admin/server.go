@@ -27,7 +27,7 @@ type Config struct {
 	// Apply creates or changes a job; result is created, configured or unchanged.
 	Apply   func(ctx context.Context, who string, want flink.Job, expect *int32) (job store.Job, result string, err error)
 	Delete  func(ctx context.Context, who, tenant, name string, policy flink.DeletePolicy, expect *int32) (store.Job, error)
-	Restart func(ctx context.Context, who, tenant, name string) (store.Job, error)
+	Restart func(ctx context.Context, who, tenant, name, from string) (store.Job, error)
 
 	Invite func(ctx context.Context, who, name string) (Invitation, error)
 	Remove func(ctx context.Context, who, name string, force bool) error

@@ -179,8 +179,14 @@ func checkPolicy(p flink.DeletePolicy) error {
 	return &Invalid{Faults: []flink.Fault{{Field: "policy", Value: string(p), Remedy: remedy}}}
 }
 
-// Restart asks for a new run of the job as it is, also of one that is Failed or Finished. It is no new generation.
-func (s *Service) Restart(ctx context.Context, who, tenant, name string) (store.Job, error) {
+// Restart asks for a new run of the job as it is, also of one that is Failed or Finished. It is no new generation. From
+// names the snapshot that this one run starts from, whatever else is on record; empty: the newest proven one.
+func (s *Service) Restart(ctx context.Context, who, tenant, name, from string) (store.Job, error) {
+	if from != "" {
+		if faults := flink.ValidateSnapshot("from", from); len(faults) > 0 {
+			return store.Job{}, fmt.Errorf("restart job %s: %w", object(tenant, name), &Invalid{Faults: faults})
+		}
+	}
 	var job store.Job // written in the committer's turn: read only after a nil error
 	audit := store.Audit{Who: who, Verb: "job.restart", Object: object(tenant, name)}
 	_, err := s.store.Write(ctx, audit, func(t *store.Txn) error {
@@ -192,8 +198,13 @@ func (s *Service) Restart(ctx context.Context, who, tenant, name string) (store.
 			return deletingConflict()
 		}
 		j.Restart++
+		j.RestartFrom = from
 		j.UpdatedAt = t.Now()
-		t.Note(fmt.Sprintf("restart %d", j.Restart))
+		note := fmt.Sprintf("restart %d", j.Restart)
+		if from != "" {
+			note += " from " + from
+		}
+		t.Note(note)
 		var err error
 		job, err = s.rewrite(t, j)
 		return err

@@ -276,7 +276,7 @@ func TestDeleteLeavesATombstoneUntilGone(t *testing.T) {
 	w.order(t, j.UID)
 	for what, err := range map[string]error{
 		"apply the same": func() error { _, _, err := w.Apply(t.Context(), "a", wanted("clicks"), nil); return err }(),
-		"restart":        func() error { _, err := w.Restart(t.Context(), "a", "default", "clicks"); return err }(),
+		"restart":        func() error { _, err := w.Restart(t.Context(), "a", "default", "clicks", ""); return err }(),
 	} {
 		if _, ok := errors.AsType[*jobs.Conflict](err); !ok || !strings.Contains(err.Error(), "is being deleted; wait") {
 			t.Errorf("%s while deleting: %v", what, err)
@@ -348,13 +348,38 @@ func TestRestartIsToldToTheClusterAndIsNoGeneration(t *testing.T) {
 	w := newWorld(t)
 	j := w.apply(t, wanted("clicks"), jobs.Created)
 	for n := int32(1); n <= 3; n++ {
-		got, err := w.Restart(t.Context(), "a", "default", "clicks")
+		got, err := w.Restart(t.Context(), "a", "default", "clicks", "")
 		if _, o := w.order(t, j.UID); err != nil || got.Restart != n || got.Generation != 1 || o.Restart != n {
 			t.Errorf("restart %d: %+v, order %+v, %v", n, got, o, err)
 		}
 	}
-	if _, err := w.Restart(t.Context(), "a", "default", "unknown"); !errors.Is(err, jobs.ErrNotFound) {
+	if _, err := w.Restart(t.Context(), "a", "default", "unknown", ""); !errors.Is(err, jobs.ErrNotFound) {
 		t.Errorf("an unknown job: %v", err)
+	}
+}
+
+func TestASnapshotNamedAtARestartCountsForThatRestartAlone(t *testing.T) {
+	w := newWorld(t)
+	j := w.apply(t, wanted("clicks"), jobs.Created)
+	for n, from := range []string{"s3://b/p/chk-7", "file:/s/chk-8", "/s/sp-1", ""} {
+		got, err := w.Restart(t.Context(), "a", "default", "clicks", from)
+		_, o := w.order(t, j.UID)
+		if err != nil || got.RestartFrom != from || o.RestartFrom != from || int(o.Restart) != n+1 {
+			t.Errorf("from %q: %+v, order %+v, %v", from, got, o, err)
+		}
+	}
+	for from, say := range map[string]string{
+		"chk-7": "absolute URI", "s4://b/p": "did you mean", "s3://user:geheim12@b/p": "keeps no secrets", "s3://b/../p": "plain path",
+		"file:///": "absolute path", "/": "absolute path", "s3://b/p?sig=0123456789abcdef01": "keeps no secrets", "/a\nb": "one line",
+		"/s/" + strings.Repeat("x", 5000): "at most",
+	} {
+		_, err := w.Restart(t.Context(), "a", "default", "clicks", from)
+		if invalid, ok := errors.AsType[*jobs.Invalid](err); !ok || !strings.Contains(err.Error(), say) || invalid.Faults[0].Field != "from" {
+			t.Errorf("from %q: %v, want words on %q", from, err, say)
+		}
+	}
+	if _, o := w.order(t, j.UID); o.Restart != 4 {
+		t.Errorf("what was refused counts: restart %d", o.Restart)
 	}
 }
 

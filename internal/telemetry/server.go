@@ -30,7 +30,7 @@ type Config struct {
 	Addr          string // host:port; port 0 takes a free one
 	AllowExternal bool   // listen also where other hosts can connect: everything here is plaintext and open to all
 
-	Registry *prometheus.Registry
+	Registry *prometheus.Registry // nil: no /metrics
 	// Ready is why the process is not ready, nil if it is; nil func: always ready. Called for each request.
 	Ready func() error
 	// Handlers are served beside the three, by pattern as in http.ServeMux.
@@ -42,7 +42,9 @@ type Config struct {
 // the extra handlers.
 func Handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	if cfg.Registry != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if cfg.Ready != nil {
@@ -66,6 +68,12 @@ func say(w http.ResponseWriter, code int, text string) {
 	_, _ = fmt.Fprintln(w, text) // the caller is gone: nothing to do about it
 }
 
+// Probes is what a listener serves to whoever watches over the process from outside its host, and nothing else:
+// /healthz and /readyz.
+func Probes(addr string, ready func() error, log *slog.Logger) Config {
+	return Config{Addr: addr, AllowExternal: true, Ready: ready, Logger: log}
+}
+
 // Server is the bound listener.
 type Server struct {
 	cfg Config
@@ -74,7 +82,7 @@ type Server struct {
 
 // Listen binds the address. It refuses one that is not loopback, by ErrNotLoopback, unless AllowExternal says so.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
-	if !cfg.AllowExternal && !isLoopback(cfg.Addr) {
+	if !cfg.AllowExternal && !Loopback(cfg.Addr) {
 		return nil, fmt.Errorf("telemetry on %q: %w: use 127.0.0.1:PORT", cfg.Addr, ErrNotLoopback)
 	}
 	lis, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Addr)
@@ -115,8 +123,9 @@ func (s *Server) Run(ctx context.Context) error {
 // Close gives up a server that is not run.
 func (s *Server) Close() error { return s.lis.Close() }
 
-// isLoopback takes literal addresses and localhost; other names could resolve to anything.
-func isLoopback(addr string) bool {
+// Loopback tells that only this host can connect to what listens at host:port. It takes literal addresses and
+// localhost; other names could resolve to anything.
+func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false

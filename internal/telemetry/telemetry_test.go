@@ -132,6 +132,22 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 	}
 }
 
+func TestProbesTellNothingButHealth(t *testing.T) {
+	cfg := telemetry.Probes("0.0.0.0:0", nil, slog.New(slog.DiscardHandler))
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/metrics": http.StatusNotFound, "/status": http.StatusNotFound} {
+		if code, _ := get(t, telemetry.Handler(cfg), path); code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+	s, err := telemetry.Listen(t.Context(), cfg)
+	if err != nil {
+		t.Fatalf("probes come from other hosts: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestServerServesUntilItsContextEnds(t *testing.T) {
 	s, err := telemetry.Listen(t.Context(), telemetry.Config{
 		Addr: "127.0.0.1:0", Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
