@@ -181,3 +181,70 @@ func TestTheFirstJavaThatFitsIsTaken(t *testing.T) {
 		})
 	}
 }
+
+func TestAPluginIsThePinnedJarAndIsFetchedOnce(t *testing.T) {
+	digest := sha1.Sum([]byte("plugin"))
+	for name, tc := range map[string]struct{ body, err string }{
+		"right":       {body: `printf plugin > "$lib/flink-s3-9.1.jar"; echo x >> "$SEEN"`},
+		"wrong bytes": {body: `printf other > "$lib/flink-s3-9.1.jar"`, err: "wrong checksum"},
+		"refused":     {body: `echo '[ERROR] not in the mirror'; exit 1`, err: "[ERROR] not in the mirror"},
+		"no file":     {body: `:`, err: "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bin, seen, cache := t.TempDir(), filepath.Join(t.TempDir(), "seen"), t.TempDir()
+			t.Setenv("PATH", bin)
+			t.Setenv("SEEN", seen)
+			script(t, bin, "mvn", `for a; do case "$a" in -DoutputDirectory=*) lib=${a#*=};; esac; done`+"\n"+tc.body)
+			w := wheelWorld(t)
+			w.table[0].plugins = "g:flink-s3:9.1 " + hex.EncodeToString(digest[:])
+			for range 2 {
+				got, err := w.fetcher(t, Options{CacheDir: cache}).plugins(t.Context())
+				if tc.err != "" {
+					if err == nil || !strings.Contains(err.Error(), tc.err) {
+						t.Fatalf("got %v, %v; want %q", got, err, tc.err)
+					}
+					continue
+				}
+				if err != nil || len(got) != 1 || got[0].Name != "s3" || filepath.Base(got[0].Jar) != "flink-s3-9.1.jar" {
+					t.Fatalf("got %v, %v", got, err)
+				}
+				if b, err := os.ReadFile(got[0].Jar); err != nil || string(b) != "plugin" {
+					t.Errorf("got %q, %v", b, err)
+				}
+			}
+			if b, err := os.ReadFile(seen); tc.err == "" && (err != nil || string(b) != "x\n") {
+				t.Errorf("mvn ran %q, %v; want once", b, err)
+			}
+			left, err := filepath.Glob(filepath.Join(cache, "flink", "plugins", "*", ".fetch-*"))
+			if err != nil || len(left) != 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestWithoutMavenThePluginErrorSaysWhatToInstall(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	w := wheelWorld(t)
+	w.table[0].plugins = "g:flink-s3:9.1 " + strings.Repeat("0", 40)
+	_, err := w.fetcher(t, Options{CacheDir: t.TempDir()}).plugins(t.Context())
+	if !errors.Is(err, ErrNoClient) || !strings.Contains(err.Error(), "install maven") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEveryReleaseHasItsPlugins(t *testing.T) {
+	for _, r := range releases {
+		jars, err := parseJars(r.plugins)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, j := range jars {
+			got = append(got, j.artifact)
+		}
+		if want := []string{"flink-s3-fs-hadoop", "flink-metrics-prometheus"}; !slices.Equal(got, want) {
+			t.Errorf("flink %s has %v, want %v", r.version, got, want)
+		}
+	}
+}

@@ -31,3 +31,17 @@ func FetchOrInstall(ctx context.Context, opts Options) (Dist, error) {
 	}
 	return Fetch(ctx, opts)
 }
+
+// PluginsOrInstall is Plugins, and installs Maven where there is none and
+// CanInstall says that it can. Call it only with the user's permission: it may
+// change the machine.
+func PluginsOrInstall(ctx context.Context, opts Options) ([]Plugin, error) {
+	plugins, err := Plugins(ctx, opts)
+	if !errors.Is(err, ErrNoClient) || !CanInstall() {
+		return plugins, err
+	}
+	if err := InstallMaven(ctx, opts.Progress); err != nil {
+		return nil, err
+	}
+	return Plugins(ctx, opts)
+}

@@ -132,6 +132,12 @@ func InstallPip(ctx context.Context, progress func(line string)) error {
 	return install(ctx, progress, "python3-pip", "python3-venv")
 }
 
+// InstallMaven installs Maven, which brings the plugins. Call it only with the
+// user's permission: it changes the machine.
+func InstallMaven(ctx context.Context, progress func(line string)) error {
+	return install(ctx, progress, "maven")
+}
+
 func install(ctx context.Context, progress func(string), packages ...string) error {
 	names := strings.Join(packages, " ")
 	if !CanInstall() {

@@ -49,15 +49,10 @@ func (f *fetcher) fromMaven(ctx context.Context, work, lib string) error {
 	if err != nil {
 		return err
 	}
-	pom := filepath.Join(work, "pom.xml")
-	if err := writePOM(pom, jars); err != nil {
-		return err
-	}
 	f.Progress(fmt.Sprintf("downloading the %d jars of Flink %s with mvn", len(jars), f.release.version))
 	began := time.Now()
-	cmd := command(ctx, "mvn", "-q", "-B", "-f", pom, mavenPlugin, "-DexcludeTransitive=true", "-DoutputDirectory="+lib)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mvn: %w: %s", failure(ctx, err), lastWords(string(out)))
+	if err := f.mvn(ctx, work, jars, lib); err != nil {
+		return err
 	}
 	if err := verifyJars(ctx, lib, jars); err != nil {
 		return err

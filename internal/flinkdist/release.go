@@ -21,6 +21,7 @@ type release struct {
 	version string
 	archive Archive
 	maven   string // the jars of the same, one a line; empty: only the archive
+	plugins string // jars that go below plugins/, one a line
 }
 
 // mavenJars230 runs DataStream jobs and takes jars over REST. It has no SQL, no
@@ -41,6 +42,11 @@ var releases = []release{
 			SHA256:      "e6aee62ea1a1fe7b32e28894ad079f3f1a50a372a4caac3df52405267f4228c8",
 			lib:         "apache_flink_libraries-1.20.5/deps/lib",
 		},
+		// An older patch's plugins run in 1.20.5: they meet it at stable interfaces only.
+		plugins: `
+org.apache.flink:flink-s3-fs-hadoop:1.20.1 cc028d89fdb51aba820c732c76941df0b5eb1916
+org.apache.flink:flink-metrics-prometheus:1.20.1 07e9766b246b6ba03ac1c3bfbdd9d413776d4414
+`,
 	},
 	{
 		version: "2.3.0",
@@ -52,6 +58,10 @@ var releases = []release{
 			lib:         "pyflink/lib",
 		},
 		maven: mavenJars230,
+		plugins: `
+org.apache.flink:flink-s3-fs-hadoop:2.3.0 9d0f8a8ba636a3fc8f9e81be909f06deb0fdead9
+org.apache.flink:flink-metrics-prometheus:2.3.0 03065b6c2396d42eb7ad8ef3c7745d1b1de25461
+`,
 	},
 }
 
