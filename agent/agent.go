@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +49,7 @@ type Agent struct {
 	runtime   reconcile.Runtime
 	reconcile *reconcile.Reconciler
 	view      *view
-	listener  *telemetry.Server
+	listeners []*telemetry.Server
 }
 
 // New opens the agent's records and builds its parts. It touches no network but its own loopback listener.
@@ -155,13 +154,7 @@ func (a *Agent) wire(ctx context.Context, deps Deps) error {
 		},
 		Left: a.view.drop, StateRoot: a.cfg.StateStorage.Root, Metrics: metrics, Logger: a.log,
 	})
-	if a.cfg.Listen == NoListener {
-		return nil
-	}
-	a.listener, err = telemetry.Listen(ctx, telemetry.Config{
-		Addr: a.cfg.Listen, Registry: registry, Logger: a.log, // ready without the hub: no Ready func
-		Handlers: map[string]http.Handler{"GET /status": http.HandlerFunc(a.serveStatus)},
-	})
+	a.listeners, err = a.listen(ctx, registry)
 	return err
 }
 
@@ -184,8 +177,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			return a.session.Run(ctx)
 		}},
 	}
-	if a.listener != nil {
-		tasks = append(tasks, run.Task{Name: "listener", Run: a.listener.Run})
+	for _, l := range a.listeners {
+		tasks = append(tasks, run.Task{Name: "listener", Run: l.Run})
 	}
 	return run.Tasks(ctx, tasks...)
 }

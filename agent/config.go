@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/waterwheel-io/waterwheel/flink"
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // NoListener as Config.Listen means no listener at all.
@@ -20,9 +21,13 @@ const NoListener = "none"
 
 // Config is the agent's file. Unknown keys are refused.
 type Config struct {
-	Hub     HubConfig     `yaml:"hub"`
-	Dir     string        `yaml:"dir"`    // of the agent: identity, records, runs
-	Listen  string        `yaml:"listen"` // loopback host:port of metrics, health and the agent's own view, or none
+	Hub    HubConfig `yaml:"hub"`
+	Dir    string    `yaml:"dir"`    // of the agent: identity, records, runs
+	Listen string    `yaml:"listen"` // loopback host:port of metrics, health and the agent's own view, or none
+	// Health is where /healthz and /readyz alone are served, also to other hosts: for probes. Empty: nowhere.
+	Health ListenerConfig `yaml:"health"`
+	// Metrics is where /metrics is served beside Listen, for what collects them. Empty: nowhere.
+	Metrics MetricsConfig `yaml:"metrics"`
 	Runtime RuntimeConfig `yaml:"runtime"`
 	// StateStorage.Root is where the state of jobs goes that name no root of their own; default: file://<dir>/state.
 	StateStorage StorageConfig  `yaml:"stateStorage"`
@@ -37,6 +42,17 @@ type HubConfig struct {
 	CAFile      string `yaml:"caFile"` // its roots in PEM; or
 	CAPin       string `yaml:"caPin"`  // sha256:<hex> of its root
 	TokenFile   string `yaml:"tokenFile"`
+}
+
+// ListenerConfig is a port.
+type ListenerConfig struct {
+	Listen string `yaml:"listen"`
+}
+
+// MetricsConfig is the port of the metrics: on loopback, unless Public says that whoever can connect may read them.
+type MetricsConfig struct {
+	Listen string `yaml:"listen"`
+	Public bool   `yaml:"public"`
 }
 
 // RuntimeConfig is the place where runs live. Kind is "process": this host.
@@ -114,6 +130,16 @@ func (c Config) Validate() error {
 	need(c.Hub.CAFile != "" || c.Hub.CAPin != "", "hub.caFile", "name the hub's root certificate file, or its pin in hub.caPin")
 	need(c.Runtime.Kind == "process", "runtime.kind", fmt.Sprintf("%q is not known, use process", c.Runtime.Kind))
 	need(len(c.Runtime.Flink) > 0, "runtime.flink", "name the home of at least one Flink distribution by version")
+	if addr := c.Health.Listen; addr != "" {
+		_, _, err := net.SplitHostPort(addr)
+		need(err == nil, "health.listen", fmt.Sprintf("%q must be host:port", addr))
+	}
+	if addr := c.Metrics.Listen; addr != "" {
+		_, _, err := net.SplitHostPort(addr)
+		need(err == nil, "metrics.listen", fmt.Sprintf("%q must be host:port", addr))
+		need(c.Metrics.Public || telemetry.Loopback(addr), "metrics.listen",
+			fmt.Sprintf("other hosts could connect to %q: use 127.0.0.1:PORT, or say metrics.public: true", addr))
+	}
 	if c.Capacity.Memory != "" {
 		_, err := flink.ParseMemory(c.Capacity.Memory)
 		need(err == nil, "capacity.memory", fmt.Sprintf("%q must be an amount such as 8Gi", c.Capacity.Memory))

@@ -17,3 +17,15 @@ func TestUnknownKeyOfTheFileIsRefusedWithItsLineInOneLine(t *testing.T) {
 		t.Errorf("got %v, want one line that names the key and its place", err)
 	}
 }
+
+func TestMetricsForOtherHostsHaveToBeAskedFor(t *testing.T) {
+	for addr, tc := range map[string]struct{ public, ok bool }{
+		"127.0.0.1:9465": {false, true}, ":9465": {false, false}, "0.0.0.0:9465": {true, true}, "9465": {true, false},
+	} {
+		c := Config{Metrics: MetricsConfig{Listen: addr, Public: tc.public}, Health: ListenerConfig{Listen: ":9466"}}
+		err := c.Validate() // it has other faults
+		if strings.Contains(err.Error(), "metrics.listen") == tc.ok || strings.Contains(err.Error(), "health.listen") {
+			t.Errorf("%s, public %v: %v", addr, tc.public, err)
+		}
+	}
+}
