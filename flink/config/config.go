@@ -14,29 +14,13 @@ import (
 // Place is where a run is brought up: one host, all on loopback, unless
 // Kubernetes is set. Paths are absolute.
 type Place struct {
-	FlinkVersion string // of the distribution, in full (2.3.0), or as far as it is known (2.3)
-	StateRoot    string // default root of state: a URI or an absolute path
-	Upload       string // web.upload.dir; the jar stands below it, see JarPath
-	Ports        Ports
+	FlinkVersion string            // of the distribution, in full (2.3.0), or as far as it is known (2.3)
+	StateRoot    string            // default root of state: a URI or an absolute path
+	Upload       string            // web.upload.dir; the jar stands below it, see JarPath
+	Ports        Ports             // of a host; in Kubernetes each pod has an address of its own, and the ports are fixed
 	Settings     map[string]string // Flink settings of the place, which a spec may override; reserved ones are left out
 	Kubernetes   *Kubernetes       // nil: a host
 }
-
-// Kubernetes is what a run in a Kubernetes cluster is told beyond a host's.
-type Kubernetes struct {
-	ClusterID  string // names the run's high availability data; begins with a letter
-	Namespace  string
-	HA         bool   // keep the run's graph and checkpoint pointers in the cluster, so that a new JobManager goes on by itself
-	RPC        string // host name of the JobManager for TaskManagers, without HA
-	Lease      Lease
-	KeyStore   string // path of the REST server's PKCS #12 key store; empty: REST without TLS
-	TrustStore string // path of the PKCS #12 store of those who may call REST
-	Metrics    int    // port of the Prometheus reporter; 0: none
-}
-
-// Lease is how long a JobManager leads without renewing. Zero fields mean the
-// defaults, see DefaultLease.
-type Lease struct{ Duration, RenewDeadline, RetryPeriod time.Duration }
 
 // Ports are the JobManager's, on loopback. TaskManagers choose theirs themselves.
 type Ports struct{ REST, RPC, Blob int }
@@ -76,17 +60,22 @@ type Instance struct {
 	ClassPath string
 	ConfDir   string
 	TmpDir    string // its own, there before it starts
-	LogFile   string
+	LogFile   string // empty: it logs to its console alone
 }
 
 // Command is the command line of one start.
 func (p Process) Command(i Instance) []string {
 	cmd := append([]string{i.Java}, p.JVM...)
 	cmd = append(cmd,
-		"-Djava.io.tmpdir="+i.TmpDir,
-		"-Dlog.file="+i.LogFile,
+		"-Djava.io.tmpdir="+i.TmpDir)
+	crash := i.TmpDir + "/java"
+	if i.LogFile != "" {
+		cmd = append(cmd, "-Dlog.file="+i.LogFile)
+		crash = strings.TrimSuffix(i.LogFile, ".log")
+	}
+	cmd = append(cmd,
 		"-Dlog4j.configurationFile=file:"+i.ConfDir+"/log4j.properties",
-		"-XX:ErrorFile="+strings.TrimSuffix(i.LogFile, ".log")+".hs_err",
+		"-XX:ErrorFile="+crash+".hs_err",
 		"-cp", i.ClassPath, p.Main, "--configDir", i.ConfDir)
 	cmd = append(cmd, p.Args...)
 	cmd = append(cmd, "-D", "io.tmp.dirs="+i.TmpDir)
@@ -109,11 +98,18 @@ func For(l flink.Launch, place Place) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	c := Config{Log4j: log4j, Dirs: Dirs(StateRoot(l.Spec, place.StateRoot), l.Tenant, l.Run)}
-	var s settings
-	defaults(&s, l.Spec, names)
-	user(&s, l.Spec)
-	fixed(&s, l.Spec, place, c.Dirs)
+	c := Config{Log4j: log4j}
+	root := StateRoot(l.Spec, place.StateRoot)
+	if place.Kubernetes != nil {
+		c.Log4j = log4jConsole
+		if err := place.Kubernetes.check(l.Spec, root); err != nil {
+			return Config{}, err
+		}
+	}
+	if place.Kubernetes == nil || root != "" {
+		c.Dirs = Dirs(root, l.Tenant, l.Run)
+	}
+	s := settingsOf(l.Spec, place, names, c.Dirs)
 	c.YAML = s.yaml()
 	if c.JobManager, err = jobManager(l.Spec); err != nil {
 		return Config{}, err
@@ -121,7 +117,35 @@ func For(l flink.Launch, place Place) (Config, error) {
 	if c.TaskManager, err = taskManager(l.Spec, s); err != nil {
 		return Config{}, err
 	}
+	if place.Kubernetes != nil {
+		c.JobManager.Args = append(c.JobManager.Args, place.Kubernetes.jobManagerArgs()...)
+		c.TaskManager.Args = append(c.TaskManager.Args, place.Kubernetes.taskManagerArgs()...)
+	}
 	return c, nil
+}
+
+// settingsOf puts the settings in the order of who has the last word: the
+// product's defaults, the place's, the spec's, and what nobody may change.
+func settingsOf(spec flink.Spec, place Place, n names, dirs Directories) settings {
+	var s settings
+	defaults(&s, spec, n)
+	if place.Kubernetes != nil {
+		place.Kubernetes.defaults(&s, dirs)
+	}
+	free(&s, place.Settings)
+	free(&s, spec.FlinkConfiguration)
+	if k := place.Kubernetes; k != nil {
+		k.addresses(&s)
+		fixed(&s, spec, place)
+		k.highAvailability(&s, dirs)
+		k.connections(&s)
+	} else {
+		hostAddresses(&s, place)
+		fixed(&s, spec, place)
+		s.set("high-availability.type", "NONE") // a lost JobManager means: this run is over
+	}
+	state(&s, dirs)
+	return s
 }
 
 // defaults are settings that a user may change.
@@ -157,18 +181,32 @@ func defaults(s *settings, spec flink.Spec, n names) {
 	s.set(n.cooldown, "2 s")
 }
 
-// user takes the settings of the spec, in order of their keys. Validation refused
-// the reserved ones; that they are left out here too does not depend on it.
-func user(s *settings, spec flink.Spec) {
-	for _, key := range slices.Sorted(maps.Keys(spec.FlinkConfiguration)) {
+// free takes settings of a place or a spec, in order of their keys. Validation
+// refused the reserved ones; that they are left out here too does not depend on it.
+func free(s *settings, given map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(given)) {
 		if _, reserved := flink.ReservedKey(key); !reserved {
-			s.set(key, spec.FlinkConfiguration[key])
+			s.set(key, given[key])
 		}
 	}
 }
 
-// fixed are settings on which promises of Waterwheel rest. Each is reserved.
-func fixed(s *settings, spec flink.Spec, place Place, dirs Directories) {
+// fixed are settings on which promises of Waterwheel rest, wherever a run is.
+// Each is reserved, as are those of the functions below.
+func fixed(s *settings, spec flink.Spec, place Place) {
+	s.set("web.submit.enable", "true")
+	s.set("web.upload.dir", place.Upload)
+	// State is read from REST after each wake: a cache of three seconds, Flink's
+	// default, would make every answer a story of the past.
+	s.set("web.refresh-interval", "500")
+	s.set("jobmanager.scheduler", "adaptive")
+	s.set("taskmanager.numberOfTaskSlots", strconv.Itoa(int(max(spec.TaskManager.Slots, 1))))
+	// Without it a TaskManager survives an OutOfMemoryError and keeps the leak.
+	s.set("taskmanager.jvm-exit-on-oom", "true")
+}
+
+// hostAddresses keep all of a run on loopback.
+func hostAddresses(s *settings, place Place) {
 	const loopback = "127.0.0.1"
 	s.set("jobmanager.rpc.address", loopback)
 	s.set("jobmanager.rpc.port", strconv.Itoa(place.Ports.RPC))
@@ -180,16 +218,15 @@ func fixed(s *settings, spec flink.Spec, place Place, dirs Directories) {
 	s.set("rest.port", strconv.Itoa(place.Ports.REST))
 	s.set("rest.bind-port", strconv.Itoa(place.Ports.REST))
 	s.set("blob.server.port", strconv.Itoa(place.Ports.Blob))
-	s.set("web.submit.enable", "true")
-	s.set("web.upload.dir", place.Upload)
-	// State is read from REST after each wake: a cache of three seconds, Flink's
-	// default, would make every answer a story of the past.
-	s.set("web.refresh-interval", "500")
-	s.set("jobmanager.scheduler", "adaptive")
-	s.set("taskmanager.numberOfTaskSlots", strconv.Itoa(int(max(spec.TaskManager.Slots, 1))))
-	// Without it a TaskManager survives an OutOfMemoryError and keeps the leak.
-	s.set("taskmanager.jvm-exit-on-oom", "true")
-	s.set("high-availability.type", "NONE") // a lost JobManager means: this run is over
+}
+
+// state says where checkpoints and savepoints go. Without directories they stay
+// in the JobManager's memory and end with it: a job that keeps none may do so.
+func state(s *settings, dirs Directories) {
+	if dirs == (Directories{}) {
+		s.set("execution.checkpointing.storage", "jobmanager")
+		return
+	}
 	s.set("execution.checkpointing.dir", dirs.Checkpoints)
 	s.set("execution.checkpointing.savepoint-dir", dirs.Savepoints)
 	s.set("execution.checkpointing.create-subdir", "true") // <dir>/<job id>/chk-N is how the newest is found

@@ -49,3 +49,19 @@ logger.pekko.level = INFO
 logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
 logger.netty.level = OFF
 `
+
+// log4jConsole writes to the console alone: nothing but /tmp can be written to
+// in a pod, and what a container prints is kept by its node.
+const log4jConsole = `# Written by the agent for this run.
+monitorInterval = 30
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+appender.console.name = console
+appender.console.type = Console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n
+logger.pekko.name = org.apache.pekko
+logger.pekko.level = INFO
+logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
+logger.netty.level = OFF
+`
