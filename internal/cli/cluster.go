@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,42 +11,6 @@ import (
 
 func (a *app) clusterCmd() *cobra.Command {
 	return group("cluster", "Invite, list, show and remove clusters", a.inviteCmd(), a.clusterGetCmd("list"), a.clusterGetCmd("get"), a.removeCmd())
-}
-
-func (a *app) inviteCmd() *cobra.Command {
-	var form output
-	cmd := &cobra.Command{
-		Use: "invite NAME", Short: "Make a cluster known and get the token with which its agent joins, once", Args: args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := form.check(); err != nil {
-				return err
-			}
-			return a.run(func(cmd *cobra.Command, h *hub, args []string) error {
-				inv, err := h.clusters.InviteCluster(cmd.Context(), adminv1.InviteClusterRequest_builder{Name: args[0]}.Build())
-				if err != nil {
-					return err
-				}
-				if form == asJSON || form == asYAML {
-					return form.one(cmd.OutOrStdout(), inv)
-				}
-				a.sayInvitation(cmd, inv)
-				return nil
-			})(cmd, args)
-		},
-	}
-	cmd.Flags().StringVarP((*string)(&form), "output", "o", "", "json or yaml, with the hub's roots")
-	return cmd
-}
-
-func (a *app) sayInvitation(cmd *cobra.Command, inv *adminv1.InviteClusterResponse) {
-	say(cmd, "cluster/%s invited", inv.GetCluster().GetName())
-	say(cmd, "\nWith this its agent joins, once, until %s (%s). Inviting it again voids this token:\n",
-		inv.GetExpiresAt().AsTime().Format(time.RFC3339), until(a.now(), inv.GetExpiresAt()))
-	say(cmd, "  hub.address       %s", inv.GetHubAddress())
-	say(cmd, "  hub.trustDomain   %s", inv.GetTrustDomain())
-	say(cmd, "  hub.caPin         %s", inv.GetCaPin())
-	say(cmd, "  token             %s", inv.GetToken())
-	say(cmd, "\nPut the first three into the agent's file and the token into the file that its hub.tokenFile names.")
 }
 
 // clusterGetCmd is get clusters under the name that lies near.

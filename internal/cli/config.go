@@ -18,7 +18,7 @@ func loadConfig() (*Config, error) {
 
 func configCmd(a *app) *cobra.Command {
 	return group("config", "Choose which hub to call, and as whom",
-		a.getContextsCmd(), useContextCmd(), currentContextCmd(), setContextCmd(), deleteContextCmd())
+		a.getContextsCmd(), useContextCmd(), currentContextCmd(), setContextCmd(), deleteContextCmd(), importCmd())
 }
 
 func (a *app) getContextsCmd() *cobra.Command {
@@ -124,7 +124,7 @@ func setContextCmd() *cobra.Command {
 			if err := c.change(set); err != nil {
 				return err
 			}
-			if c.Hub == "" || c.CertFile == "" || c.KeyFile == "" || c.CAFile == "" && c.CAData == "" {
+			if !c.complete() {
 				return usagef("context %q needs --hub, and --identity or --ca, --cert and --key", c.Name)
 			}
 			cfg.Set(c)
@@ -165,11 +165,17 @@ func (c *Context) change(set Context) error {
 		}
 		*f.to = path
 	}
-	switch {
-	case set.CAData != "":
-		c.CAFile, c.CAData = "", set.CAData
-	case set.CAFile != "":
+	if set.CAFile != "" {
 		c.CAData = ""
+	}
+	if set.CertFile != "" {
+		c.CertData = ""
+	}
+	if set.KeyFile != "" {
+		c.KeyData = ""
+	}
+	if set.CAData != "" {
+		c.CAFile, c.CAData = "", set.CAData
 	}
 	if set.Hub != "" {
 		c.Hub = set.Hub

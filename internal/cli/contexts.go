@@ -31,10 +31,17 @@ type Context struct {
 	Name     string `yaml:"name"`
 	Hub      string `yaml:"hub"` // host:port of the admin API
 	Tenant   string `yaml:"tenant,omitempty"`
-	CAFile   string `yaml:"caFile,omitempty"` // the hub's roots, PEM
-	CAData   string `yaml:"caData,omitempty"` // the same, written out here
-	CertFile string `yaml:"certFile"`         // the own certificate, PEM
-	KeyFile  string `yaml:"keyFile"`          // its key, PEM
+	CAFile   string `yaml:"caFile,omitempty"`   // the hub's roots, PEM
+	CAData   string `yaml:"caData,omitempty"`   // the same, written out here
+	CertFile string `yaml:"certFile,omitempty"` // the own certificate, PEM
+	CertData string `yaml:"certData,omitempty"`
+	KeyFile  string `yaml:"keyFile,omitempty"` // its key, PEM
+	KeyData  string `yaml:"keyData,omitempty"`
+}
+
+// complete tells that nothing is missing that is needed to call the hub.
+func (c Context) complete() bool {
+	return c.Hub != "" && (c.CertFile != "" || c.CertData != "") && (c.KeyFile != "" || c.KeyData != "") && (c.CAFile != "" || c.CAData != "")
 }
 
 // ConfigPath is where the contexts are kept.
@@ -59,18 +66,23 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading contexts: %w", err)
 	}
+	return c, c.read(data)
+}
+
+// read takes the contents of the file.
+func (c *Config) read(data []byte) error {
 	if len(bytes.TrimSpace(data)) == 0 {
-		return c, nil
+		return nil
 	}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("reading contexts: %s: %s", path, yaml.FormatError(err, false, false))
+		return fmt.Errorf("reading contexts: %s: %s", c.path, yaml.FormatError(err, false, false))
 	}
-	return c, nil
+	return nil
 }
 
 // Save writes the file anew, for its owner alone, at once or not at all.
 func (c *Config) Save() error {
-	data, err := yaml.Marshal(c)
+	data, err := yaml.MarshalWithOptions(c, yaml.UseLiteralStyleIfMultiline(true))
 	if err != nil {
 		return fmt.Errorf("writing contexts: %w", err)
 	}
@@ -153,6 +165,14 @@ func (c *Config) file(path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(c.path), path)
+}
+
+// text is what a context has written out, or else has in a file.
+func (c *Config) text(path, data string) ([]byte, error) {
+	if data != "" {
+		return []byte(data), nil
+	}
+	return os.ReadFile(c.file(path))
 }
 
 func meant(word string, candidates []string) string {

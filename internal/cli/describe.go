@@ -120,6 +120,7 @@ func (p *sheet) status(s *flinkv1.JobStatus) {
 	p.field("State", "%s", stateCell(s).text)
 	p.field("Situation", "%s", s.GetSituation())
 	p.field("Message", "%s", sentence(s))
+	p.hold(s)
 	p.field("As of", "%s", freshness(p.now, s))
 	p.field("Run", "%s", runName(s))
 	f := s.GetFlink()
@@ -143,7 +144,7 @@ func (p *sheet) status(s *flinkv1.JobStatus) {
 }
 
 func (p *sheet) links(l *flinkv1.Links) {
-	p.field("Flink UI", "%s", orElse(l.GetFlinkUi(), "none while nothing runs"))
+	p.flinkUI(l.GetFlinkUi())
 	for _, log := range l.GetLogs() {
 		p.field("Log", "%s", log)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -100,23 +99,29 @@ func newHub(client *connect.Client) *hub {
 	}
 }
 
-// source reads the files of a context.
+// source reads the files of a context, or what stands in their place.
 func (c Context) source(cfg *Config) (identity.Source, error) {
-	if c.CertFile == "" || c.KeyFile == "" || c.CAFile == "" && c.CAData == "" {
-		return nil, usagef("context %q: certFile, keyFile and caFile must be set (waterwheel config set-context)", c.Name)
+	if !c.complete() {
+		return nil, usagef("context %q: certFile, keyFile and caFile, or certData, keyData and caData, must be set (waterwheel config set-context)", c.Name)
 	}
-	cert, err := tls.LoadX509KeyPair(cfg.file(c.CertFile), cfg.file(c.KeyFile))
+	certPEM, err := cfg.text(c.CertFile, c.CertData)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: reading the certificate: %w", c.Name, err)
+	}
+	keyPEM, err := cfg.text(c.KeyFile, c.KeyData)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: reading the key: %w", c.Name, err)
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("context %q: reading the certificate: %w", c.Name, err)
 	}
 	if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
 		return nil, fmt.Errorf("context %q: reading the certificate: %w", c.Name, err)
 	}
-	pem := []byte(c.CAData)
-	if c.CAData == "" {
-		if pem, err = os.ReadFile(cfg.file(c.CAFile)); err != nil {
-			return nil, fmt.Errorf("context %q: reading the hub's roots: %w", c.Name, err)
-		}
+	pem, err := cfg.text(c.CAFile, c.CAData)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: reading the hub's roots: %w", c.Name, err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {

@@ -28,7 +28,7 @@ func (a *app) jobRow(j *flinkv1.Job, wide bool) []cell {
 		aging(age(a.now(), s.GetSnapshot().GetCompletedAt())), plain(runName(s)), aging(age(a.now(), j.GetMetadata().GetCreatedAt())),
 	}
 	if wide {
-		row = append(row, plain(s.GetSituation()), plain(orElse(s.GetFlink().GetVersion(), j.GetSpec().GetFlinkVersion())),
+		row = append(row, plain(situation(s)), plain(orElse(s.GetFlink().GetVersion(), j.GetSpec().GetFlinkVersion())),
 			aging(age(a.now(), s.GetAsOf())), plain(sentence(s)))
 	}
 	return row

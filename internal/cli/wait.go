@@ -55,7 +55,7 @@ func inState(state flink.JobState) goal {
 }
 
 func inCondition(s, value string) (goal, error) {
-	types := []string{flink.ConditionReady, flink.ConditionReconciling, flink.ConditionStalled}
+	types := []string{flink.ConditionReady, flink.ConditionReconciling, flink.ConditionStalled, conditionHeld}
 	statuses := []string{flink.True, flink.False, flink.UnknownStatus}
 	typ, status, given := strings.Cut(value, "=")
 	if !given {
@@ -125,7 +125,7 @@ func (a *app) waitCmd() *cobra.Command {
 			})(cmd, args)
 		},
 	}
-	cmd.Flags().StringVar(&want, "for", "condition=Ready", "condition=Ready|Reconciling|Stalled, state=STATE, or deleted")
+	cmd.Flags().StringVar(&want, "for", "condition=Ready", "condition=Ready|Reconciling|Stalled|Held, state=STATE, or deleted")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait")
 	return cmd
 }
