@@ -84,7 +84,7 @@ func (c *Cache) Ensure(ctx context.Context, names ...string) (string, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", err
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	unlock, err := Lock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return "", err
 	}
@@ -236,8 +236,8 @@ func tail(s string) string {
 	return s
 }
 
-// lock takes the lock file, waiting for who has it.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// Lock takes the lock file, waiting for who has it.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
