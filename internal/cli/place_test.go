@@ -60,6 +60,20 @@ func TestAHoldThatIsOverIsNotShown(t *testing.T) {
 	}
 }
 
+func TestAHoldCanBeWaitedFor(t *testing.T) {
+	f := &fakeHub{jobs: []*flinkv1.Job{runningJob(), podJob()}}
+	for line, want := range map[string]int{
+		"wait job/held --for condition=Held":                        ExitOK,
+		"wait job/clicks --for condition=Held=False":                ExitOK,
+		"wait job/held --for condition=Held=False --timeout 1ms":    ExitTimeout,
+		"wait job/clicks --for condition=Held=Sideways --timeout 0": ExitUsage,
+	} {
+		if got := f.do(t.Context(), "", strings.Fields(line)...); got.code != want {
+			t.Errorf("%s: exit %d, want %d: %s%s", line, got.code, want, got.out, got.err)
+		}
+	}
+}
+
 // What stands there is copied into a shell, and an agent of somebody else's cluster wrote it.
 func TestOnlyNamesOfKubernetesBecomeCommands(t *testing.T) {
 	for address, want := range map[string]bool{

@@ -68,6 +68,9 @@ func inCondition(s, value string) (goal, error) {
 		if typ == flink.ConditionReady && status == flink.True {
 			return isReady(j)
 		}
+		if typ == conditionHeld { // of a job that was never held, nobody says that it is not
+			return current(j) && (held(j.GetStatus()) != nil) == (status == flink.True)
+		}
 		return current(j) && condition(j.GetStatus(), typ).GetStatus() == status
 	}}, nil
 }
