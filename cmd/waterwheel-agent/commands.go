@@ -20,6 +20,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&file, "config", "agent.yaml", "the agent's file")
 	root.AddCommand(
+		rbacCommand(&file),
 		&cobra.Command{
 			Use: "down", Short: "End every run of this agent; their state stays", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return down(c.Context(), file) },

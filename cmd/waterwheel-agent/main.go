@@ -2,6 +2,7 @@
 //
 //	waterwheel-agent --config FILE         run until SIGTERM; the jobs go on
 //	waterwheel-agent down --config FILE    end every run of this agent; state stays
+//	waterwheel-agent rbac                  say what an agent in Kubernetes may do, and why
 //	waterwheel-agent version
 package main
 

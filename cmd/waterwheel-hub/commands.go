@@ -18,7 +18,7 @@ func command() *cobra.Command {
 		RunE:              func(c *cobra.Command, _ []string) error { return serve(c.Context(), file) },
 	}
 	root.Flags().StringVar(&file, "config", "", "the hub's file")
-	root.AddCommand(initCommand(), adminCommand(), contextCommand(), &cobra.Command{
+	root.AddCommand(initCommand(), adminCommand(), contextCommand(), reachCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version) },
 	})

@@ -4,6 +4,7 @@
 //	waterwheel-hub --config FILE                run until SIGTERM
 //	waterwheel-hub admin NAME --offline --dir DIR   make a further admin
 //	waterwheel-hub context --dir DIR            print a context of an admin, for waterwheel config import
+//	waterwheel-hub reach HOST:PORT              tell whether the hub answers there
 //	waterwheel-hub version
 package main
 
