@@ -4,22 +4,19 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/waterwheel-io/waterwheel/agent/records"
 	"github.com/waterwheel-io/waterwheel/flink"
-	"github.com/waterwheel-io/waterwheel/internal/digest"
-	"github.com/waterwheel-io/waterwheel/internal/feed"
 )
 
 // The file, schema 1. Every value but meta/schema is sealed: format byte, CRC-32C of key and payload, payload.
@@ -61,7 +58,7 @@ var (
 )
 
 // ErrUnknownJob is wrapped by errors about a uid that is not on record.
-var ErrUnknownJob = errors.New("job is not on record")
+var ErrUnknownJob = records.ErrUnknownJob
 
 // Options of Open. Decode is required.
 type Options struct {
@@ -75,19 +72,13 @@ type Options struct {
 
 // Store is the open file. All methods may be called from any goroutine.
 type Store struct {
-	db     *bolt.DB
-	decode func([]byte) (flink.Order, error)
-	site   string
+	*records.Store
 
-	mu       sync.Mutex // serialises writers, and guards what follows: a view of the file, changed only after its commit
-	rows     map[string]row
-	reports  map[string]feed.Report
-	tree     digest.Tree // of the live rows
-	live     int         // how many there are
-	cursor   feed.Cursor
-	maxEpoch int64
-	reportID uint64
+	db *bolt.DB
 }
+
+// Record is what is kept about one job.
+type Record = records.Record
 
 // Open opens the store at path, checks every page and record, and takes the file's lock. ErrMissing and ErrDamaged say
 // what to do.
@@ -114,24 +105,15 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		db: db, decode: o.Decode, site: site,
-		rows: map[string]row{}, reports: map[string]feed.Report{},
+	if err := db.View(check); err != nil {
+		return nil, errors.Join(damaged(path, err), db.Close())
 	}
-	if err := db.View(s.load); err != nil {
+	kept, err := records.New(context.Background(), file{db: db, site: site}, records.Options{Decode: o.Decode})
+	if err != nil {
 		return nil, errors.Join(damaged(path, err), db.Close())
 	}
 
-	return s, nil
-}
-
-// Close releases the file. Nothing is lost by not calling it.
-func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
-		return fmt.Errorf("close agent store: %w", err)
-	}
-
-	return nil
+	return &Store{Store: kept, db: db}, nil
 }
 
 func openBolt(path string) (db *bolt.DB, err error) {
@@ -238,8 +220,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// load reads everything that is kept in memory and checks all the rest.
-func (s *Store) load(tx *bolt.Tx) error {
+// check says whether the file is whole, but for its records.
+func check(tx *bolt.Tx) error {
 	for err := range tx.Check() {
 		return fmt.Errorf("page check: %w", err)
 	}
@@ -251,54 +233,6 @@ func (s *Store) load(tx *bolt.Tx) error {
 	if got := string(tx.Bucket(bucketMeta).Get(keySchema)); got != schema {
 		return fmt.Errorf("schema is %q, this agent reads %q", got, schema)
 	}
-	for key, into := range map[string]any{string(keyCursor): &s.cursor, string(keyMaxEpoch): &s.maxEpoch, string(keyReportID): &s.reportID} {
-		if err := getJSON(tx.Bucket(bucketMeta), []byte(key), into); err != nil {
-			return err
-		}
-	}
-	for uid, r := range eachJSON[row](tx.Bucket(bucketRows)) {
-		if r.err != nil {
-			return r.err
-		}
-		s.replace(uid, r.value)
-	}
-	for uid, r := range eachJSON[feed.Report](tx.Bucket(bucketReports)) {
-		if r.err != nil {
-			return r.err
-		}
-		s.reports[uid] = r.value
-	}
-	for _, name := range [][]byte{bucketBodies, bucketMemories} {
-		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
-			_, err := unseal(k, v)
-
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
 
 	return nil
-}
-
-// update is one durable transaction. The file's state in memory is changed by then, after the commit.
-func (s *Store) update(ctx context.Context, fn func(*bolt.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.db.Update(fn); err != nil {
-		return fmt.Errorf("write agent store: %w", err)
-	}
-
-	return nil
-}
-
-func marshal(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("disk: %T has no JSON form: %v", v, err)) // all stored types are plain values
-	}
-
-	return b
 }

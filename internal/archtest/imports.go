@@ -7,7 +7,7 @@ import (
 )
 
 // shared are the parts that other parts of the same parent may see.
-var shared = []string{"hub/store"}
+var shared = []string{"hub/store", "agent/records"}
 
 // messages is the code generated from proto/. A test may hold a message in its hand anywhere; the product may not.
 const messages = module + "/proto/gen"
