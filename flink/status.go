@@ -28,6 +28,7 @@ const (
 	ConditionReady       = "Ready"
 	ConditionReconciling = "Reconciling"
 	ConditionStalled     = "Stalled"
+	ConditionHeld        = "Held" // there only while a person holds the job at its place
 
 	True           = "True"
 	False          = "False"

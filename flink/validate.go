@@ -15,6 +15,7 @@ import (
 // Bounds of a spec.
 const (
 	MaxSpecBytes     = 256 << 10
+	MaxPathBytes     = 4 << 10 // of a snapshot
 	MaxParallelism   = 1024
 	MaxSlots         = 64
 	MaxArgs          = 256
@@ -298,6 +299,25 @@ func (f *faults) state(s Spec) {
 	case d < MinCheckpointing || d > MaxCheckpointing:
 		f.add("spec.checkpointing.interval", s.Checkpointing.Interval, "must be 100ms to 24h")
 	}
+}
+
+// ValidateSnapshot holds the path of a snapshot that a person names: a URI of
+// state storage, or an absolute path.
+func ValidateSnapshot(field, path string) []Fault {
+	var f faults
+	uri := path
+	if strings.HasPrefix(path, "/") {
+		uri = "file://" + path
+	}
+	switch {
+	case len(path) > MaxPathBytes:
+		f.add(field, path, fmt.Sprintf("is %d bytes, must be at most %d", len(path), MaxPathBytes))
+	case assignsCredential(path):
+		f.secret(field, path, "the value of a secret")
+	default:
+		f.location(field, uri)
+	}
+	return f.list
 }
 
 // location checks a place where state is kept or read from.

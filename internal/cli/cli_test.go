@@ -240,6 +240,8 @@ func TestExitCodesSayWhatWentWrong(t *testing.T) {
 		"cluster in use":        {nil, "cluster remove eu-1", ExitConflict, "error: 2 jobs are assigned to eu-1"},
 		"cluster removed":       {nil, "cluster remove eu-1 --force", ExitOK, "cluster/eu-1 removed"},
 		"restarted":             {nil, "restart clicks", ExitOK, "job/clicks restarting"},
+		"restarted from":        {nil, "restart clicks --from s3://b/chk-7", ExitOK, "job/clicks restarting from s3://b/chk-7"},
+		"from nothing":          {nil, "restart clicks --from=", ExitUsage, "--from wants the path"},
 		"deleting":              {nil, "delete job/clicks --policy cancel", ExitOK, "job/clicks deleting"},
 		"one sentence":          {nil, "why job/clicks", ExitOK, "Running since 11:30 from savepoint"},
 		"an old sentence":       {nil, "why dark", ExitOK, "(stale, seen 20m ago: its cluster is not heard of, things may have changed)"},

@@ -34,21 +34,37 @@ func (a *app) whyCmd() *cobra.Command {
 }
 
 func (a *app) restartCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "restart JOB", Short: "Start a job anew with its state, also a Failed one", Args: args(1, 1),
+	var from string
+	cmd := &cobra.Command{
+		Use: "restart JOB", Short: "Start a job anew with its state, also a Failed one, or from a snapshot that you name", Args: args(1, 1),
+		Long: `Start a job anew with its state, also one that is Failed or Finished. What runs is stopped with a savepoint first.
+
+With --from it starts from the checkpoint or savepoint at PATH, this once, whatever else is on record: the answer to a job
+that waits because its newest state cannot be told. What the job did after that snapshot, it does again; the savepoint
+of what ran until then stays, and is named in the job's history.`,
+		Example: "  waterwheel restart clicks\n  waterwheel restart clicks --from s3://bucket/state/savepoints/savepoint-1a2b3c",
 		RunE: a.run(func(cmd *cobra.Command, h *hub, args []string) error {
 			name, err := jobName(args[0])
 			if err != nil {
 				return err
 			}
-			req := adminv1.RestartJobRequest_builder{Tenant: h.tenant, Name: name}.Build()
+			req := adminv1.RestartJobRequest_builder{Tenant: h.tenant, Name: name, From: from}.Build()
+			if cmd.Flags().Changed("from") && from == "" {
+				return usagef("--from wants the path of a checkpoint or savepoint")
+			}
 			if _, err := h.jobs.RestartJob(cmd.Context(), req); err != nil {
 				return err
+			}
+			if from != "" {
+				say(cmd, "job/%s restarting from %s", name, from)
+				return nil
 			}
 			say(cmd, "job/%s restarting", name)
 			return nil
 		}),
 	}
+	cmd.Flags().StringVar(&from, "from", "", "path of the checkpoint or savepoint to start from, whatever else is on record")
+	return cmd
 }
 
 func (a *app) deleteCmd() *cobra.Command {

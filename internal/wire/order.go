@@ -42,6 +42,8 @@ func OrderBytes(o flink.Order) ([]byte, error) {
 		Term:       o.Term,
 		Spec:       SpecToProto(o.Spec),
 		Restart:    o.Restart,
+
+		RestartFrom: o.RestartFrom,
 	}.Build())
 	if err != nil {
 		return nil, fmt.Errorf("encoding order of job %s: %w", o.UID, err)
@@ -72,6 +74,8 @@ func OrderFromBytes(body []byte) (flink.Order, error) {
 		Term:       p.GetTerm(),
 		Spec:       SpecFromProto(p.GetSpec()),
 		Restart:    p.GetRestart(),
+
+		RestartFrom: p.GetRestartFrom(),
 	}
 	if err := checkWords(o); err != nil {
 		return flink.Order{}, fmt.Errorf("order of job %q: %w", o.UID, err)

@@ -86,7 +86,7 @@ func TestOrderSurvivesTheWayThereAndBack(t *testing.T) {
 		want := flink.Order{
 			UID: words().Draw(t, "uid"), Tenant: words().Draw(t, "tenant"), Name: words().Draw(t, "name"),
 			Labels:     table(rapid.MapOfN(words(), words(), 0, 3).Draw(t, "labels")),
-			Generation: rapid.Int32().Draw(t, "generation"), Term: rapid.Int32().Draw(t, "term"), Restart: rapid.Int32().Draw(t, "restart"),
+			Generation: rapid.Int32().Draw(t, "generation"), Term: rapid.Int32().Draw(t, "term"), Restart: rapid.Int32().Draw(t, "restart"), RestartFrom: words().Draw(t, "restartFrom"),
 			Spec: specs().Draw(t, "spec"),
 		}
 		body, err := OrderBytes(want)

@@ -1923,6 +1923,7 @@ type RestartJobRequest struct {
 	state             protoimpl.MessageState `protogen:"opaque.v1"`
 	xxx_hidden_Tenant string                 `protobuf:"bytes,1,opt,name=tenant"`
 	xxx_hidden_Name   string                 `protobuf:"bytes,2,opt,name=name"`
+	xxx_hidden_From   string                 `protobuf:"bytes,3,opt,name=from"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1966,6 +1967,13 @@ func (x *RestartJobRequest) GetName() string {
 	return ""
 }
 
+func (x *RestartJobRequest) GetFrom() string {
+	if x != nil {
+		return x.xxx_hidden_From
+	}
+	return ""
+}
+
 func (x *RestartJobRequest) SetTenant(v string) {
 	x.xxx_hidden_Tenant = v
 }
@@ -1974,11 +1982,18 @@ func (x *RestartJobRequest) SetName(v string) {
 	x.xxx_hidden_Name = v
 }
 
+func (x *RestartJobRequest) SetFrom(v string) {
+	x.xxx_hidden_From = v
+}
+
 type RestartJobRequest_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
 	Tenant string
 	Name   string
+	// URI or absolute path of the checkpoint or savepoint to start from, this
+	// once, whatever else is on record. Empty: the newest proven one.
+	From string
 }
 
 func (b0 RestartJobRequest_builder) Build() *RestartJobRequest {
@@ -1987,6 +2002,7 @@ func (b0 RestartJobRequest_builder) Build() *RestartJobRequest {
 	_, _ = b, x
 	x.xxx_hidden_Tenant = b.Tenant
 	x.xxx_hidden_Name = b.Name
+	x.xxx_hidden_From = b.From
 	return m0
 }
 
@@ -2295,10 +2311,11 @@ const file_waterwheel_admin_v1_admin_proto_rawDesc = "" +
 	"generation\x18\x04 \x01(\x05B\x05\xaa\x01\x02\b\x01R\n" +
 	"generation\"?\n" +
 	"\x11DeleteJobResponse\x12*\n" +
-	"\x03job\x18\x01 \x01(\v2\x18.waterwheel.flink.v1.JobR\x03job\"?\n" +
+	"\x03job\x18\x01 \x01(\v2\x18.waterwheel.flink.v1.JobR\x03job\"S\n" +
 	"\x11RestartJobRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"@\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\"@\n" +
 	"\x12RestartJobResponse\x12*\n" +
 	"\x03job\x18\x01 \x01(\v2\x18.waterwheel.flink.v1.JobR\x03job\"B\n" +
 	"\tBadFields\x125\n" +

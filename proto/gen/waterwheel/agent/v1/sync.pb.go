@@ -1341,18 +1341,19 @@ func (b0 Row_builder) Build() *Row {
 
 // Order is the body of a job's row.
 type Order struct {
-	state                 protoimpl.MessageState `protogen:"opaque.v1"`
-	xxx_hidden_Uid        string                 `protobuf:"bytes,1,opt,name=uid"`
-	xxx_hidden_Tenant     string                 `protobuf:"bytes,2,opt,name=tenant"`
-	xxx_hidden_Name       string                 `protobuf:"bytes,3,opt,name=name"`
-	xxx_hidden_Labels     map[string]string      `protobuf:"bytes,4,rep,name=labels" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	xxx_hidden_Generation int32                  `protobuf:"varint,5,opt,name=generation"`
-	xxx_hidden_Term       int32                  `protobuf:"varint,6,opt,name=term"`
-	xxx_hidden_Spec       *v1.JobSpec            `protobuf:"bytes,7,opt,name=spec"`
-	xxx_hidden_Restart    int32                  `protobuf:"varint,8,opt,name=restart"`
-	xxx_hidden_Requests   *[]*Request            `protobuf:"bytes,9,rep,name=requests"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	state                  protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Uid         string                 `protobuf:"bytes,1,opt,name=uid"`
+	xxx_hidden_Tenant      string                 `protobuf:"bytes,2,opt,name=tenant"`
+	xxx_hidden_Name        string                 `protobuf:"bytes,3,opt,name=name"`
+	xxx_hidden_Labels      map[string]string      `protobuf:"bytes,4,rep,name=labels" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	xxx_hidden_Generation  int32                  `protobuf:"varint,5,opt,name=generation"`
+	xxx_hidden_Term        int32                  `protobuf:"varint,6,opt,name=term"`
+	xxx_hidden_Spec        *v1.JobSpec            `protobuf:"bytes,7,opt,name=spec"`
+	xxx_hidden_Restart     int32                  `protobuf:"varint,8,opt,name=restart"`
+	xxx_hidden_Requests    *[]*Request            `protobuf:"bytes,9,rep,name=requests"`
+	xxx_hidden_RestartFrom string                 `protobuf:"bytes,10,opt,name=restart_from,json=restartFrom"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
@@ -1445,6 +1446,13 @@ func (x *Order) GetRequests() []*Request {
 	return nil
 }
 
+func (x *Order) GetRestartFrom() string {
+	if x != nil {
+		return x.xxx_hidden_RestartFrom
+	}
+	return ""
+}
+
 func (x *Order) SetUid(v string) {
 	x.xxx_hidden_Uid = v
 }
@@ -1481,6 +1489,10 @@ func (x *Order) SetRequests(v []*Request) {
 	x.xxx_hidden_Requests = &v
 }
 
+func (x *Order) SetRestartFrom(v string) {
+	x.xxx_hidden_RestartFrom = v
+}
+
 func (x *Order) HasSpec() bool {
 	if x == nil {
 		return false
@@ -1506,6 +1518,9 @@ type Order_builder struct {
 	Restart int32
 	// Not used yet.
 	Requests []*Request
+	// The snapshot that the restart counted last named: where its run starts
+	// from, whatever else is on record. Empty: the newest proven one.
+	RestartFrom string
 }
 
 func (b0 Order_builder) Build() *Order {
@@ -1521,6 +1536,7 @@ func (b0 Order_builder) Build() *Order {
 	x.xxx_hidden_Spec = b.Spec
 	x.xxx_hidden_Restart = b.Restart
 	x.xxx_hidden_Requests = &b.Requests
+	x.xxx_hidden_RestartFrom = b.RestartFrom
 	return m0
 }
 
@@ -3799,7 +3815,7 @@ const file_waterwheel_agent_v1_sync_proto_rawDesc = "" +
 	"\x04body\x18\n" +
 	" \x01(\fR\x04body\x12\x10\n" +
 	"\x03mac\x18\v \x01(\fR\x03mac\x12\x16\n" +
-	"\x06schema\x18\f \x01(\x05R\x06schema\"\xfa\x02\n" +
+	"\x06schema\x18\f \x01(\x05R\x06schema\"\x9d\x03\n" +
 	"\x05Order\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x12\n" +
@@ -3811,7 +3827,9 @@ const file_waterwheel_agent_v1_sync_proto_rawDesc = "" +
 	"\x04term\x18\x06 \x01(\x05R\x04term\x120\n" +
 	"\x04spec\x18\a \x01(\v2\x1c.waterwheel.flink.v1.JobSpecR\x04spec\x12\x18\n" +
 	"\arestart\x18\b \x01(\x05R\arestart\x128\n" +
-	"\brequests\x18\t \x03(\v2\x1c.waterwheel.agent.v1.RequestR\brequests\x1a9\n" +
+	"\brequests\x18\t \x03(\v2\x1c.waterwheel.agent.v1.RequestR\brequests\x12!\n" +
+	"\frestart_from\x18\n" +
+	" \x01(\tR\vrestartFrom\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +

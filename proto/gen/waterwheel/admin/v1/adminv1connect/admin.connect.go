@@ -427,7 +427,8 @@ type JobServiceClient interface {
 	// Delete writes a tombstone. It may be asked again with another policy while
 	// the job is Deleting.
 	DeleteJob(context.Context, *v1.DeleteJobRequest) (*v1.DeleteJobResponse, error)
-	// Restart starts the job anew with its state, also a Failed one.
+	// Restart starts the job anew with its state, also a Failed one, or from a
+	// snapshot that is named.
 	RestartJob(context.Context, *v1.RestartJobRequest) (*v1.RestartJobResponse, error)
 }
 
@@ -447,7 +448,8 @@ type JobServiceHandler interface {
 	// Delete writes a tombstone. It may be asked again with another policy while
 	// the job is Deleting.
 	DeleteJob(context.Context, *v1.DeleteJobRequest) (*v1.DeleteJobResponse, error)
-	// Restart starts the job anew with its state, also a Failed one.
+	// Restart starts the job anew with its state, also a Failed one, or from a
+	// snapshot that is named.
 	RestartJob(context.Context, *v1.RestartJobRequest) (*v1.RestartJobResponse, error)
 }
 
