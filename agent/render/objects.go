@@ -21,11 +21,11 @@ type Object interface {
 
 // Objects are all objects of one run but the Secret of its keys, see Secret.
 type Objects struct {
-	ConfigMap   *corev1.ConfigMap `json:"-"` // the anchor: created first, owns all others
+	ConfigMap   *corev1.ConfigMap // the anchor: created first, owns all others
 	JobManager  *appsv1.Deployment
 	TaskManager *appsv1.Deployment
 	REST        *corev1.Service
-	RPC         *corev1.Service `json:",omitempty"` // nil with high availability
+	RPC         *corev1.Service // nil with high availability
 	Policies    []*networkingv1.NetworkPolicy
 }
 

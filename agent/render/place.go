@@ -1,7 +1,11 @@
 package render
 
 import (
+	"errors"
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/waterwheel-io/waterwheel/flink/config"
 )
@@ -65,6 +69,20 @@ func (p Place) withDefaults() Place {
 		p.Credentials.Keys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 	}
 	return p
+}
+
+// check refuses a place whose objects would not be what they are meant to be.
+func (p Place) check() error {
+	switch {
+	case p.Namespace == "":
+		return errors.New("the place names no namespace")
+	case p.Agent.Namespace == "" || len(p.Agent.Labels) == 0:
+		return errors.New("the place does not name the agent's pods: nobody, or everybody, could reach REST")
+	}
+	if size, err := resource.ParseQuantity(p.TmpSize); err != nil || size.Sign() <= 0 {
+		return fmt.Errorf("the most that a pod may write to /tmp is %q: want a quantity such as %q", p.TmpSize, DefaultTmpSize)
+	}
+	return nil
 }
 
 func fill(field *string, value string) {

@@ -86,10 +86,7 @@ func (r *rendering) taskManagerPod() corev1.PodSpec {
 
 // pod is what both components have in common.
 func (r *rendering) pod(account string) corev1.PodSpec {
-	size := resource.MustParse(DefaultTmpSize)
-	if q, err := resource.ParseQuantity(r.place.TmpSize); err == nil {
-		size = q
-	}
+	size, _ := resource.ParseQuantity(r.place.TmpSize) // checked by Place.check
 	p := corev1.PodSpec{
 		ServiceAccountName: account,
 		// Flink reads and writes its high availability data with it; without

@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/waterwheel-io/waterwheel/flink"
 )
@@ -47,12 +51,20 @@ func facts(l flink.Launch) map[string]string {
 }
 
 // remember writes the launch and the objects into the anchor.
-func remember(o *Objects, l flink.Launch) error {
+func remember(o Objects, l flink.Launch) error {
 	launch, err := encode(l)
 	if err != nil {
 		return fmt.Errorf("record the launch: %w", err)
 	}
-	objects, err := encode(o)
+	var bodies []json.RawMessage
+	for _, obj := range o.All()[1:] {
+		body, err := Apply(obj)
+		if err != nil {
+			return fmt.Errorf("record the objects: %w", err)
+		}
+		bodies = append(bodies, body)
+	}
+	objects, err := encode(bodies)
 	if err != nil {
 		return fmt.Errorf("record the objects: %w", err)
 	}
@@ -76,19 +88,62 @@ func LaunchOf(anchor *corev1.ConfigMap) (flink.Launch, error) {
 // ObjectsOf reads the objects that a run's anchor records: the run as it was
 // made, whatever a newer agent or another place would make of it. By it a run
 // that was damaged is put back without being changed. They are owned by the
-// anchor if it has a uid, and the anchor itself is part of them.
+// anchor if it has a uid; the anchor itself is there with what is applied of it.
 func ObjectsOf(anchor *corev1.ConfigMap) (Objects, error) {
-	var o Objects
-	if err := json.Unmarshal([]byte(anchor.Data[keyObjects]), &o); err != nil {
+	fail := func(err error) (Objects, error) {
 		return Objects{}, fmt.Errorf("read %s of ConfigMap %s: %w", keyObjects, anchor.Name, err)
 	}
-	if o.JobManager == nil || o.TaskManager == nil || o.REST == nil {
-		return Objects{}, fmt.Errorf("read %s of ConfigMap %s: %w", keyObjects, anchor.Name, errors.New("an object is missing"))
+	var bodies []json.RawMessage
+	if err := json.Unmarshal([]byte(anchor.Data[keyObjects]), &bodies); err != nil {
+		return fail(err)
 	}
-	o.ConfigMap = anchor.DeepCopy()
-	o.ConfigMap.TypeMeta = typeMeta("v1", "ConfigMap")
+	o := Objects{ConfigMap: &corev1.ConfigMap{
+		TypeMeta: typeMeta("v1", "ConfigMap"),
+		ObjectMeta: metav1.ObjectMeta{
+			Name: anchor.Name, Namespace: anchor.Namespace, Labels: maps.Clone(anchor.Labels), Annotations: maps.Clone(anchor.Annotations),
+		},
+		Data: maps.Clone(anchor.Data),
+	}}
+	for _, body := range bodies {
+		if err := o.add(body, names(anchor.Name)); err != nil {
+			return fail(err)
+		}
+	}
+	if o.JobManager == nil || o.TaskManager == nil || o.REST == nil {
+		return fail(errors.New("an object is missing"))
+	}
 	if anchor.UID == "" {
 		return o, nil
 	}
 	return o.Owned(anchor.UID), nil
+}
+
+// add reads one recorded object into its place.
+func (o *Objects) add(body []byte, n names) error {
+	var head metav1.PartialObjectMetadata
+	if err := json.Unmarshal(body, &head); err != nil {
+		return err
+	}
+	var into any
+	switch id := head.Kind + " " + head.Name; id {
+	case "Deployment " + n.jobManager():
+		o.JobManager = new(appsv1.Deployment)
+		into = o.JobManager
+	case "Deployment " + n.taskManager():
+		o.TaskManager = new(appsv1.Deployment)
+		into = o.TaskManager
+	case "Service " + n.rest():
+		o.REST = new(corev1.Service)
+		into = o.REST
+	case "Service " + n.rpc():
+		o.RPC = new(corev1.Service)
+		into = o.RPC
+	case "NetworkPolicy " + n.jobManager(), "NetworkPolicy " + n.taskManager():
+		p := new(networkingv1.NetworkPolicy)
+		o.Policies = append(o.Policies, p)
+		into = p
+	default:
+		return fmt.Errorf("%s is no object of a run", id)
+	}
+	return json.Unmarshal(body, into)
 }

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -20,7 +21,7 @@ import (
 // another spec or another place helps, and it names the field.
 func Run(l flink.Launch, p Place) (Objects, error) {
 	p = p.withDefaults()
-	if err := checkNames(l); err != nil {
+	if err := errors.Join(checkNames(l), p.check()); err != nil {
 		return Objects{}, refuse(flink.RefusedProgram, err)
 	}
 	r := rendering{launch: l, place: p, names: names(Name(l.Run))}
@@ -88,7 +89,7 @@ func (r *rendering) objects() (Objects, error) {
 	if o.TaskManager, err = r.deployment(r.names.taskManager(), TaskManager, workers, r.taskManagerPod(), r.place.TaskManager); err != nil {
 		return Objects{}, err
 	}
-	return o, remember(&o, r.launch)
+	return o, remember(o, r.launch)
 }
 
 // image is the spec's own, else the place's for the version.
@@ -176,7 +177,7 @@ func (r *rendering) deployment(name, component string, replicas int32, pod corev
 		ObjectMeta: metav1.ObjectMeta{Labels: labels(r.launch, r.place.Cluster, component)},
 		Spec:       pod,
 	}
-	if err := merge(&template, more, component, Selector(r.launch.Run, component)); err != nil {
+	if err := merge(&template, more, component); err != nil {
 		return nil, err
 	}
 	return &appsv1.Deployment{
