@@ -43,11 +43,13 @@ type RefusalKind string
 
 // The kinds of refusal.
 const (
-	RefusedNoRoom    RefusalKind = "NoRoom"       // declared memory above what is free
-	RefusedJar       RefusalKind = "JarMissing"   // the jar cannot be found or read
-	RefusedVersion   RefusalKind = "FlinkVersion" // no distribution of that version here
-	RefusedProgram   RefusalKind = "Program"      // main() or the class: the program itself
-	RefusedTransient RefusalKind = "Transient"    // ask again
+	RefusedNoRoom    RefusalKind = "NoRoom"        // declared memory above what is free
+	RefusedJar       RefusalKind = "JarMissing"    // the jar cannot be found or read
+	RefusedVersion   RefusalKind = "FlinkVersion"  // no distribution of that version here
+	RefusedTenant    RefusalKind = "TenantUnknown" // the place has no room of its own for that tenant
+	RefusedPlace     RefusalKind = "PlaceRefuses"  // the place's own rules forbid what would have to be made
+	RefusedProgram   RefusalKind = "Program"       // main() or the class: the program itself
+	RefusedTransient RefusalKind = "Transient"     // ask again
 )
 
 // Refusal is an act's definite "no", with its reason. It is an error.

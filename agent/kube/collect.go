@@ -1,0 +1,146 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/waterwheel-io/waterwheel/agent/render"
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// Collect implements reconcile.Runtime. keep are the runs that the job's record
+// names, the current one first. Of all others that have no process any more it
+// removes what is left, Flink's record of their checkpoints last; and it leads
+// the job's Service to the current run. It asks the API server for nothing where
+// the watches show nothing to do.
+func (r *Runtime) Collect(ctx context.Context, uid string, keep []flink.Run) error {
+	spaces, err := r.settled(uid)
+	if err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	for _, s := range spaces {
+		runs := s.seen(uid)
+		for _, x := range runs {
+			if slices.Contains(keep, x.run) || s.shows(x.run) || x.anchor == nil && len(x.ha) == 0 {
+				continue
+			}
+			if err := r.collectRun(ctx, s, x.run); err != nil {
+				return fmt.Errorf("collect run %s: %w", x.run, err)
+			}
+		}
+		if err := r.jobService(ctx, s, uid, runs, keep); err != nil {
+			return fmt.Errorf("collect: %w", err)
+		}
+	}
+	return nil
+}
+
+// collectRun removes what is left of a run, if it is gone indeed.
+func (r *Runtime) collectRun(ctx context.Context, s *space, run flink.Run) error {
+	left, err := r.left(ctx, s, run)
+	if err != nil || len(left.deployments)+len(left.pods) > 0 {
+		return err
+	}
+	if err := r.deleteAnchor(ctx, s, run); err != nil {
+		return err
+	}
+	if err := r.deleteHA(ctx, s, run, func(*corev1.ConfigMap) bool { return true }); err != nil {
+		return err
+	}
+	r.log.Info("what was left of a run is removed", "run", run.Name(), "namespace", s.namespace)
+	r.await(ctx, seenLimit, func() bool {
+		return !slices.ContainsFunc(s.seen(run.UID), func(x *seen) bool { return x.run == run && len(x.ha) > 0 })
+	})
+	return nil
+}
+
+// jobService leads the job's Service to its current run, and removes it with the job.
+func (r *Runtime) jobService(ctx context.Context, s *space, uid string, runs []*seen, keep []flink.Run) error {
+	if len(keep) == 0 {
+		if len(runs) > 0 {
+			return nil // the job was forgotten, and runs on
+		}
+		return r.deleteJobServices(ctx, s, uid)
+	}
+	i := slices.IndexFunc(runs, func(x *seen) bool { return x.run == keep[0] && x.anchor != nil && x.anchor.DeletionTimestamp == nil })
+	if i < 0 {
+		return nil
+	}
+	l, err := render.LaunchOf(runs[i].anchor)
+	if err != nil {
+		return err
+	}
+	place, ok := r.place(l.Tenant)
+	if !ok || place.Namespace != s.namespace {
+		return nil
+	}
+	want, err := render.JobService(l, place)
+	if err != nil {
+		return err
+	}
+	if drift, err := s.drift(want); err != nil || drift == "" {
+		return err
+	}
+	if _, _, ok := s.live("Service", want.Name); !ok {
+		return r.createJobService(ctx, s, want)
+	}
+	return r.applyTo(ctx, s, want)
+}
+
+// createJobService makes the job's Service, unless somebody else has one of that name: theirs stays as it is.
+func (r *Runtime) createJobService(ctx context.Context, s *space, want *corev1.Service) error {
+	key := s.namespace + "/" + want.Name
+	if r.isForeign(key) {
+		return nil
+	}
+	made, err := r.client.CoreV1().Services(s.namespace).Create(ctx, want, metav1.CreateOptions{FieldManager: Manager})
+	if apierrors.IsAlreadyExists(err) {
+		r.log.Warn("the job's Service cannot be made: there is another of that name", "service", key)
+		r.setForeign(key)
+		return nil
+	}
+	if err != nil {
+		return answered(title(want), s.namespace, err)
+	}
+	s.awaitVersion(ctx, r, "Service", want.Name, made.ResourceVersion)
+	return nil
+}
+
+func (r *Runtime) deleteJobServices(ctx context.Context, s *space, uid string) error {
+	for _, svc := range each[*corev1.Service](s.services, uid) {
+		if _, ofRun := runOf(svc); ofRun {
+			continue
+		}
+		live, err := r.client.CoreV1().Services(s.namespace).Get(ctx, svc.Name, metav1.GetOptions{})
+		if err == nil && live.Labels[render.LabelUID] == uid {
+			err = r.client.CoreV1().Services(s.namespace).Delete(ctx, svc.Name, precisely(live, metav1.DeletePropagationBackground))
+		}
+		if err != nil && !over(err) {
+			return fmt.Errorf("delete Service %s: %w", svc.Name, err)
+		}
+	}
+	return nil
+}
+
+// maxForeign bounds the names that are remembered as somebody else's.
+const maxForeign = 1024
+
+func (r *Runtime) isForeign(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign[key]
+}
+
+func (r *Runtime) setForeign(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.foreign == nil || len(r.foreign) >= maxForeign {
+		r.foreign = map[string]bool{}
+	}
+	r.foreign[key] = true
+}

@@ -1,0 +1,34 @@
+package kube
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// refuse makes a definite no.
+func refuse(kind flink.RefusalKind, format string, args ...any) *flink.Refusal {
+	return &flink.Refusal{Kind: kind, Cause: flink.Cause{Message: fmt.Sprintf(format, args...)}}
+}
+
+// answered turns the API server's answer about an object into what decisions
+// differ by: a definite no is a *flink.Refusal, everything else may be tried again.
+func answered(what, namespace string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return refuse(flink.RefusedTenant, "namespace %s is being deleted", namespace)
+	case apierrors.IsNotFound(err):
+		return refuse(flink.RefusedTenant, "namespace %s is not there; the agent's chart makes it, for the tenants that its value tenants[] names", namespace)
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
+		return refuse(flink.RefusedNoRoom, "%s", limited(err.Error()))
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return refuse(flink.RefusedPlace, "%s is not taken by this cluster: %s", what, limited(err.Error()))
+	}
+	return fmt.Errorf("write %s: %w", what, err)
+}

@@ -1,0 +1,71 @@
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/waterwheel-io/waterwheel/agent/kube/keys"
+	"github.com/waterwheel-io/waterwheel/agent/render"
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// masterKey is the master secret's key in its Secret.
+const masterKey = "master"
+
+// masterSecret reads the master secret, and makes it the first time. Of two
+// agents that make it at once one wins, and both go on with that. Without it the
+// agent cannot speak to the runs that it was used for: they are taken for lost
+// and started again, from their newest checkpoints.
+func (r *Runtime) masterSecret(ctx context.Context) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.master != nil {
+		return r.master, nil
+	}
+	secrets := r.client.CoreV1().Secrets(r.cfg.Namespace)
+	s, err := secrets.Get(ctx, r.cfg.Keys, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		fresh := make([]byte, keys.MasterSize)
+		_, _ = rand.Read(fresh) // never fails
+		s, err = secrets.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: r.cfg.Keys, Labels: map[string]string{render.LabelManagedBy: render.ManagedBy}},
+			Type:       corev1.SecretTypeOpaque, Immutable: new(true), Data: map[string][]byte{masterKey: fresh},
+		}, metav1.CreateOptions{FieldManager: Manager})
+		if apierrors.IsAlreadyExists(err) {
+			s, err = secrets.Get(ctx, r.cfg.Keys, metav1.GetOptions{})
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the master secret: %w", err)
+	}
+	if len(s.Data[masterKey]) < keys.MasterSize {
+		return nil, fmt.Errorf("read the master secret: Secret %s has no key %q of %d bytes", r.cfg.Keys, masterKey, keys.MasterSize)
+	}
+	r.master = s.Data[masterKey]
+	return r.master, nil
+}
+
+// createSecret makes the run's Secret unless it is there. It is never read.
+func (r *Runtime) createSecret(ctx context.Context, l flink.Launch, place render.Place, anchor *corev1.ConfigMap) error {
+	run, err := r.ring.Run(ctx, render.Name(l.Run))
+	if err != nil {
+		return err
+	}
+	k, err := run.Stores(restHosts(l.Run, place.Namespace)...)
+	if err != nil {
+		return err
+	}
+	s := render.Secret(l, place, render.Keys{
+		KeyStore: k.KeyStore, TrustStore: k.TrustStore, Client: k.Client, CA: k.CA, Password: k.Password,
+	}, anchor.UID)
+	_, err = r.client.CoreV1().Secrets(place.Namespace).Create(ctx, s, metav1.CreateOptions{FieldManager: Manager})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return answered(title(s), place.Namespace, err)
+}
