@@ -1,0 +1,2 @@
+// Probe does nothing and ends well: that it ran is the answer.
+package main
