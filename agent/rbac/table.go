@@ -83,8 +83,11 @@ func Grants() []Grant {
 		tenant("", "serviceaccounts", []string{string(JobManager), string(TaskManager)}, []string{"get"},
 			"says so when an account that its pods need is missing"),
 
-		{JobManager, Tenant, "", "configmaps", nil, []string{"get", "list", "watch", "create", "update", "patch", "delete"},
-			"Flink's high availability: leader, job graph, newest checkpoint. Without patch every restart hangs"},
+		{
+			JobManager, Tenant, "", "configmaps", nil,
+			[]string{"get", "list", "watch", "create", "update", "patch", "delete"},
+			"Flink's high availability: leader, job graph, newest checkpoint. Without patch every restart hangs",
+		},
 		{TaskManager, Tenant, "", "configmaps", nil, []string{"list", "watch"}, "finds the leading JobManager"},
 	}
 }

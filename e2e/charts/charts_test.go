@@ -1,0 +1,157 @@
+package charts_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/waterwheel-io/waterwheel/hub"
+)
+
+const keepPolicy = "helm.sh/resource-policy"
+
+func TestLint(t *testing.T) {
+	for _, c := range charts(t) {
+		if out, words, err := helm(t, "lint", "--strict", c.dir(), "-n", c.namespace(), "-f", c.file()); err != nil {
+			t.Errorf("%s: %v\n%s%s", c, err, out, words)
+		}
+	}
+}
+
+func TestEveryObjectStandsWhereItShould(t *testing.T) {
+	for _, c := range charts(t) {
+		for _, o := range c.render(t) {
+			switch ns := o.meta.GetNamespace(); {
+			case o.kind() == "Namespace" || o.kind() == "CustomResourceDefinition":
+				if ns != "" || c.name != "agent" {
+					t.Errorf("%s: %s", c, o)
+				}
+			case strings.HasPrefix(o.kind(), "Cluster"):
+				t.Errorf("%s: %s reaches over the whole cluster", c, o)
+			case ns == "":
+				t.Errorf("%s: %s names no namespace, so it depends on who installs it", c, o)
+			case ns != c.namespace() && o.meta.GetLabels()["waterwheel.dev/tenant"] == "":
+				t.Errorf("%s: %s stands outside of the release and is no tenant's", c, o)
+			}
+			if o.meta.GetLabels()["app.kubernetes.io/instance"] != "ww" {
+				t.Errorf("%s: %s has not the release's labels", c, o)
+			}
+		}
+	}
+}
+
+func TestTheHubReadsItsFile(t *testing.T) {
+	for _, c := range charts(t) {
+		if c.name != "hub" {
+			continue
+		}
+		text := one[*corev1.ConfigMap](t, c.render(t)).Data["hub.yaml"]
+		file := filepath.Join(t.TempDir(), "hub.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := hub.LoadConfig(file)
+		if err != nil {
+			t.Errorf("%s: %v in\n%s", c, err, text)
+		}
+		for _, name := range []string{"localhost", "waterwheel-hub-agents." + hubSpace + ".svc", "waterwheel-hub-admin." + hubSpace + ".svc"} {
+			if !slices.Contains(cfg.Names, name) {
+				t.Errorf("%s: the certificate does not stand for %s", c, name)
+			}
+		}
+		if c.values == "full" && (cfg.AdminAddr() != "admin.example.org:7444" || !slices.Contains(cfg.Names, "hub-2.example.org") || !cfg.Metrics.Public) {
+			t.Errorf("%s: %+v", c, cfg)
+		}
+		if c.values == "minimal" && (cfg.AdminAddr() != "waterwheel-hub-admin.waterwheel-hub.svc:7444" || cfg.Metrics.Public || cfg.Health.Listen == "") {
+			t.Errorf("%s: %+v", c, cfg)
+		}
+	}
+}
+
+func TestTheTokenIsInItsSecretAlone(t *testing.T) {
+	for values, token := range map[string]string{"minimal": "one-time-token-of-the-test", "full": `one, time: token"of the {test}`} {
+		found := 0
+		for _, o := range (chart{"agent", values}).render(t) {
+			if secret, ok := o.obj.(*corev1.Secret); ok {
+				if found++; secret.Name != "waterwheel-agent-join" || secret.StringData["token"] != token {
+					t.Errorf("%s holds %v", o, secret.StringData)
+				}
+
+				continue
+			}
+			if strings.Contains(o.text, "one-time-token") || strings.Contains(o.text, "of the {test}") {
+				t.Errorf("%s holds the token", o)
+			}
+		}
+		if found != 1 {
+			t.Errorf("%s: %d Secrets", values, found)
+		}
+	}
+	if n := len(of[*corev1.Secret](chart{"agent", "bare"}.render(t))); n != 0 {
+		t.Errorf("without a token there are %d Secrets", n)
+	}
+}
+
+// What jobs need must outlive the chart; what only the agent needs must not.
+func TestWhatStaysAfterAnUninstall(t *testing.T) {
+	for _, c := range []chart{{"agent", "minimal"}, {"agent", "full"}} {
+		for _, o := range c.render(t) {
+			if isHook(o.meta) {
+				continue
+			}
+			inTenant := o.meta.GetLabels()["waterwheel.dev/tenant"] != ""
+			agents := o.meta.GetName() == "waterwheel-agent"
+			want := o.kind() == "CustomResourceDefinition" || inTenant && !agents
+			if got := o.meta.GetAnnotations()[keepPolicy] == "keep"; got != want {
+				t.Errorf("%s: %s stays: %v, want %v", c, o, got, want)
+			}
+		}
+	}
+	objects := chart{"agent", "remove"}.render(t)
+	for _, o := range objects {
+		if o.meta.GetAnnotations()[keepPolicy] != "" {
+			t.Errorf("%s stays though the chart was told to take all along", o)
+		}
+	}
+	down := one[*batchv1.Job](t, objects)
+	if down.Annotations["helm.sh/hook"] != "pre-delete" || !slices.Equal(down.Spec.Template.Spec.Containers[0].Args[:1], []string{"down"}) {
+		t.Errorf("before it goes there is %v %v", down.Annotations, down.Spec.Template.Spec.Containers[0].Args)
+	}
+	if n := len(of[*batchv1.Job](chart{"agent", "minimal"}.render(t))); n != 0 {
+		t.Errorf("%d Jobs in a chart that keeps jobs", n)
+	}
+}
+
+func TestARemovedTenantsNamespaceStays(t *testing.T) {
+	for _, ns := range of[*corev1.Namespace](chart{"agent", "minimal"}.render(t)) {
+		if ns.Annotations[keepPolicy] != "keep" || ns.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
+			t.Errorf("namespace %s: %v %v", ns.Name, ns.Labels, ns.Annotations)
+		}
+	}
+	spaces := of[*corev1.Namespace](chart{"agent", "full"}.render(t))
+	if len(spaces) != 1 || spaces[0].Name != "shop" || spaces[0].Labels["team"] != "shop" || spaces[0].Annotations["owner"] == "" {
+		t.Errorf("with create: false for one of two tenants, namespaces are %v", spaces)
+	}
+	quota := one[*corev1.ResourceQuota](t, chart{"agent", "full"}.render(t))
+	if got := quota.Spec.Hard["limits.cpu"]; got.String() != "8" || quota.Namespace != "shop" {
+		t.Errorf("quota is %v in %s", quota.Spec.Hard, quota.Namespace)
+	}
+}
+
+func TestTheCustomResourceIsTheFile(t *testing.T) {
+	for _, o := range (chart{"agent", "minimal"}).render(t) {
+		if o.kind() == "CustomResourceDefinition" && o.meta.GetName() != "flinkjobs.agent.waterwheel.dev" {
+			t.Errorf("the custom resource is %s", o)
+		}
+	}
+	for _, o := range (chart{"agent", "bare"}).render(t) {
+		if o.kind() == "CustomResourceDefinition" {
+			t.Errorf("crd.create: false, and there is %s", o)
+		}
+	}
+}
