@@ -22,6 +22,12 @@ type Place struct {
 	Credentials      Credentials
 	TmpSize          string // most that a pod may write to /tmp; empty: DefaultTmpSize
 
+	// CPULimitFactor is by how much a process may exceed its declared CPU while
+	// others leave some idle, as a multiple of it: 1 (or 0) not at all, which makes
+	// what a job gets the same on a busy and an idle node. A JVM that starts wants
+	// far more than one that runs, so small jobs start many times faster with more.
+	CPULimitFactor float64
+
 	StateRoot string            // default of spec.stateStorage.root
 	Settings  map[string]string // Flink settings that a spec may override
 	Lease     config.Lease      // of JobManagers; zero: config.DefaultLease
@@ -57,6 +63,7 @@ const (
 	DefaultTaskManagerSA = "waterwheel-taskmanager"
 	PortMetrics          = 9249
 	portNameMetrics      = "metrics"
+	maxCPULimitFactor    = 100
 	portNameREST         = "rest"
 )
 
@@ -65,6 +72,9 @@ func (p Place) withDefaults() Place {
 	fill(&p.TmpSize, DefaultTmpSize)
 	fill(&p.Accounts.JobManager, DefaultJobManagerSA)
 	fill(&p.Accounts.TaskManager, DefaultTaskManagerSA)
+	if p.CPULimitFactor == 0 {
+		p.CPULimitFactor = 1
+	}
 	if len(p.Credentials.Keys) == 0 {
 		p.Credentials.Keys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 	}
@@ -81,6 +91,9 @@ func (p Place) check() error {
 	}
 	if size, err := resource.ParseQuantity(p.TmpSize); err != nil || size.Sign() <= 0 {
 		return fmt.Errorf("the most that a pod may write to /tmp is %q: want a quantity such as %q", p.TmpSize, DefaultTmpSize)
+	}
+	if f := p.CPULimitFactor; !(f >= 1 && f <= maxCPULimitFactor) {
+		return fmt.Errorf("the CPU limit's factor is %g: want 1 to %d", f, maxCPULimitFactor)
 	}
 	return nil
 }

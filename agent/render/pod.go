@@ -67,7 +67,7 @@ func (r *rendering) jarLoader() corev1.Container {
 		Command: []string{"cp", "--", dollar(r.jar), config.JarPath(uploadDir)},
 		// Mounted at its own directory, which the kubelet makes: cp makes none.
 		VolumeMounts:             []corev1.VolumeMount{{Name: volumeTmp, MountPath: uploadDir + "/flink-web-upload", SubPath: "web/flink-web-upload"}},
-		Resources:                resources(r.launch.Spec.JobManager),
+		Resources:                r.resources(r.launch.Spec.JobManager),
 		SecurityContext:          restricted(),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
@@ -126,7 +126,7 @@ func (r *rendering) container(name string, res flink.Resources, process config.P
 			// glibc's default, eight pools a core, is memory that no part of Flink's budget counts.
 			{Name: "MALLOC_ARENA_MAX", Value: "2"},
 		},
-		Resources: resources(res),
+		Resources: r.resources(res),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: volumeConf, MountPath: confDir, ReadOnly: true},
 			{Name: volumeTmp, MountPath: tmpDir},
@@ -160,20 +160,21 @@ func restricted() *corev1.SecurityContext {
 	}
 }
 
-// resources are what is declared, asked for and allowed alike. Quantities that
-// do not parse were refused when the configuration was written.
-func resources(r flink.Resources) corev1.ResourceRequirements {
-	list := func() corev1.ResourceList {
+// resources are what is declared, asked for and allowed alike, but for the CPU
+// that the place lets a process have beyond. Quantities that do not parse were
+// refused when the configuration was written.
+func (r *rendering) resources(declared flink.Resources) corev1.ResourceRequirements {
+	list := func(factor float64) corev1.ResourceList {
 		l := corev1.ResourceList{}
-		if milli, err := flink.ParseCPU(r.CPU); err == nil && milli > 0 {
-			l[corev1.ResourceCPU] = *resource.NewMilliQuantity(milli, resource.DecimalSI)
+		if milli, err := flink.ParseCPU(declared.CPU); err == nil && milli > 0 {
+			l[corev1.ResourceCPU] = *resource.NewMilliQuantity(int64(float64(milli)*factor), resource.DecimalSI)
 		}
-		if bytes, err := flink.ParseMemory(r.Memory); err == nil {
+		if bytes, err := flink.ParseMemory(declared.Memory); err == nil {
 			l[corev1.ResourceMemory] = *resource.NewQuantity(bytes, resource.BinarySI)
 		}
 		return l
 	}
-	return corev1.ResourceRequirements{Requests: list(), Limits: list()}
+	return corev1.ResourceRequirements{Requests: list(1), Limits: list(r.place.CPULimitFactor)}
 }
 
 func port(name string, n int32) corev1.ContainerPort {

@@ -322,6 +322,14 @@ func TestRefusalsNameTheFieldAndTheRemedy(t *testing.T) {
 			place: func(p *render.Place) { p.Agent.Labels = nil },
 			kind:  flink.RefusedProgram, want: []string{"agent"},
 		},
+		"less CPU than was asked for": {
+			place: func(p *render.Place) { p.CPULimitFactor = 0.5 },
+			kind:  flink.RefusedProgram, want: []string{"CPU limit", "1 to 100"},
+		},
+		"no size": {
+			place: func(p *render.Place) { p.TmpSize = "lots" },
+			kind:  flink.RefusedProgram, want: []string{"/tmp", "10Gi"},
+		},
 		"a lease that ends before it is renewed": {
 			place: func(p *render.Place) { p.Lease.RenewDeadline = 20e9 },
 			kind:  flink.RefusedProgram, want: []string{"lease", "20s"},

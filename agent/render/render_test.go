@@ -120,7 +120,7 @@ func shapes() map[string]struct {
 			launch(func(l *flink.Launch) { l.Spec.Parallelism = 13 }),
 			place(func(p *render.Place) {
 				p.Credentials = render.Credentials{Secret: "azure", Keys: []string{"AZURE_KEY"}}
-				p.TmpSize = "50Gi"
+				p.TmpSize, p.CPULimitFactor = "50Gi", 2.5
 			}),
 		},
 	}
