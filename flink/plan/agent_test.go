@@ -126,7 +126,7 @@ func (w *world) judgeWords(p plan.Plan) {
 	if len(st.Transitions) > flink.MaxTransitions {
 		w.sin("%d transitions", len(st.Transitions))
 	}
-	if len(st.Conditions) != 3 {
+	if want := 3 + w.heldBy(); len(st.Conditions) != want {
 		w.sin("%d conditions", len(st.Conditions))
 	}
 	for _, typ := range []string{flink.ConditionReady, flink.ConditionReconciling, flink.ConditionStalled} {
@@ -152,4 +152,12 @@ func (w *world) judgeWords(p plan.Plan) {
 	if p.Situation == plan.InSync || p.Situation == plan.JobFinished || p.Situation == plan.SuspendedInSync {
 		w.sin("%s, and yet acts: %s", p.Situation, p.Action.Kind())
 	}
+}
+
+// heldBy is how many persons hold the job.
+func (w *world) heldBy() int {
+	if w.hold != nil {
+		return 1
+	}
+	return 0
 }

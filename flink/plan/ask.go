@@ -32,6 +32,10 @@ func Ask(o flink.Order, m Memory) Questions {
 			CheckpointsDir: config.Dirs(c.Spec.StateStorage.Root, o.Tenant, c.Run).Checkpoints,
 		}
 	}
+	if o.RestartFrom != "" && m.StartedFrom != o.Restart {
+		q.SnapshotPath = o.RestartFrom
+		return q
+	}
 	from := o.Spec.StartFrom.Snapshot
 	if from != "" && (c == nil || !m.HadSnapshot || c.Spec.StartFrom.Snapshot != from) {
 		q.SnapshotPath = from

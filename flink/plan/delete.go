@@ -56,12 +56,17 @@ func (p *pass) deleteLive(c *RunRecord) (Plan, bool) {
 	s := p.look(c)
 	j := s.REST.Job
 	running := j != nil && j.AllRunning()
+	if started := c.Phase == PhaseSubmitted || c.Phase == PhaseProven; started && p.policy() == flink.DeleteSavepoint {
+		if pl, ok := p.recovering(c, s); ok {
+			return pl, c.End == nil
+		}
+	}
 	switch {
 	case c.Phase == PhaseWarming, c.Phase == PhaseChecked, c.Phase == PhaseSubmitted && s.REST.JobsListed && j == nil:
 		p.end(c, EndAbandoned, &flink.Cause{Message: "deleted before it had its job"})
 		c.End.Gone = !s.Alive()
 		return Plan{}, false
-	case c.Phase == PhaseSubmitted && !p.m.HadSnapshot && !running, p.policy() == flink.DeleteCancel && !s.REST.Reachable:
+	case c.Phase == PhaseSubmitted && !p.m.HadSnapshot && !running, p.policy() == flink.DeleteCancel && (!s.REST.Reachable || c.HA && j == nil):
 		// It never ran, or it is to be given up and does not answer: its processes are ended.
 		p.end(c, EndCanceled, &flink.Cause{Message: "deleted"})
 		c.End.Listed, c.End.Gone = true, !s.Alive()

@@ -13,7 +13,7 @@ func (p *pass) ended() Plan {
 	c := p.m.Current
 	e := c.End
 	p.m.Previous = nil // it waited for a proof that does not come
-	if n := p.m.Next; n != nil && (p.suspend() || p.refused() || p.outdatedNext(n) || p.finished()) {
+	if n := p.m.Next; n != nil && (p.suspend() || p.refused() && !p.goesOn() || p.outdatedNext(n) || p.finished()) {
 		p.m.Next = nil // nothing for it to do any more: it is a leftover
 	}
 	if p.m.Next != nil && p.settled(c) {
@@ -22,7 +22,7 @@ func (p *pass) ended() Plan {
 	if !e.Gone {
 		return p.act(OldRunNotEnded, p.endState(), EndRun{Run: c.Run}, "Run %s is over (%s); ends what is left of it", c.Run, p.why(c))
 	}
-	if !e.Listed && !p.fresh() {
+	if !e.Listed && !p.fresh() && !p.namesStart() {
 		return p.listing(c)
 	}
 	switch {
@@ -38,6 +38,8 @@ func (p *pass) ended() Plan {
 	case p.suspend():
 		msg := "Suspended"
 		switch {
+		case p.namesStart():
+			msg += fmt.Sprintf("; it resumes from %s, as the restart says", p.order.RestartFrom)
 		case !p.order.Spec.Stateful():
 			msg += "; it resumes empty, as upgradeMode stateless says"
 		case !p.m.Snapshot.IsZero():
@@ -120,11 +122,22 @@ func (p *pass) why(c *RunRecord) string {
 func (p *pass) listing(c *RunRecord) Plan {
 	n := p.seen.Newest
 	switch {
+	case c.HAFault != "":
+		sit := Situation(c.HAFault)
+		return p.say(sit, flink.Failed, fmt.Sprintf("Run %s is over (%s), and its newest checkpoint cannot be told for certain: %s", c.Run, p.why(c), p.ask(c)),
+			said{stalled: c.HAFault, requeue: slow})
 	case n == nil || n.Run != c.Run:
 		return p.wait(p.lossSituation(c), p.endState(), quick, "Run %s is over (%s); looks for its newest checkpoint", c.Run, p.why(c))
+	case n.Err != "" && c.HA:
+		return p.say(SnapshotsUnread, flink.Failed, fmt.Sprintf("Run %s is over (%s), and its newest snapshot cannot be told for certain (%s): %s",
+			c.Run, p.why(c), bounded(n.Err), p.ask(c)), said{stalled: "SnapshotsUnread", requeue: slow})
 	case n.Err != "":
 		return p.say(SnapshotsUnread, p.endState(), fmt.Sprintf("Run %s is over (%s), and its state storage cannot be read: %s; trying again", c.Run, p.why(c), n.Err),
 			said{stalled: "SnapshotsUnread", requeue: slow})
+	}
+	if c.HA {
+		return p.say(SnapshotMissing, flink.Failed, fmt.Sprintf("Run %s is over (%s); what is on record of it, %s, is older than what was seen: %s",
+			c.Run, p.why(c), orNone(n.Snapshot.Path), p.ask(c)), said{stalled: "SnapshotMissing", requeue: slow})
 	}
 	return p.say(SnapshotMissing, flink.Failed, fmt.Sprintf(
 		"Run %s is over (%s); checkpoint %s was completed and cannot be found now, newest found: %s. Not started from an older state; bring it back, or delete the job",

@@ -11,9 +11,13 @@ import (
 func (p *pass) keep() Plan {
 	c := p.m.Current
 	s := p.look(c)
-	switch {
-	case c.Phase != PhaseProven:
+	if c.Phase != PhaseProven {
 		return p.prove()
+	}
+	if pl, ok := p.recovering(c, s); ok {
+		return pl
+	}
+	switch {
 	case !s.REST.Reachable:
 		return p.silent(c, s)
 	case !c.CancelSince.IsZero():
@@ -30,11 +34,16 @@ func (p *pass) keep() Plan {
 		return p.stop(Suspending, flink.Suspending, "to suspend")
 	case p.outdated(c):
 		return p.upgrade(c, s)
+	case c.HAFault != "":
+		return p.damaged(c, s)
 	}
 	p.m.Next = nil
+	back, _, drifted := p.putBack(c, s)
 	switch {
 	case missing:
 		return healing
+	case drifted:
+		return back
 	case !c.Reduced.IsZero() && p.now.Sub(c.Reduced) >= silentAfter:
 		return p.stop(TaskManagerHung, flink.Failing, "to replace it, since one of its TaskManagers lives and does nothing for "+age(silentAfter))
 	}
@@ -42,6 +51,9 @@ func (p *pass) keep() Plan {
 }
 
 func (p *pass) silent(c *RunRecord, s flink.RunObserved) Plan {
+	if c.HA {
+		return p.silentHA(c, s)
+	}
 	since := time.Duration(0)
 	if !s.REST.SilentSince.IsZero() {
 		since = p.now.Sub(s.REST.SilentSince)
@@ -81,9 +93,7 @@ func (p *pass) replaceTaskManager(c *RunRecord, s flink.RunObserved) (pl Plan, n
 	if p.now.Before(at) {
 		return p.wait(TaskManagerLost, st, time.Second, "%s; next try at %s%s", msg, clock(at), lastTry(c)), false, true
 	}
-	return p.act(TaskManagerLost, st, EnsureRun{Launch: flink.Launch{
-		Run: c.Run, Tenant: p.order.Tenant, Name: p.order.Name, Spec: c.Spec, Generation: c.Generation, Restart: c.Restart,
-	}}, "%s%s", msg, lastTry(c)), true, true
+	return p.act(TaskManagerLost, st, EnsureRun{Launch: p.launchOf(c)}, "%s%s", msg, lastTry(c)), true, true
 }
 
 func lastTry(c *RunRecord) string {
@@ -124,6 +134,9 @@ func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
 		from = "started " + c.StartReason
 	}
 	msg := fmt.Sprintf("Running since %s, %s", when(c.PhaseSince), from)
+	if !c.Recovered.IsZero() {
+		msg += fmt.Sprintf("; brought back by its JobManager at %s from %s", when(c.Recovered), c.Restored)
+	}
 	if p.refused() {
 		f := p.m.Refused
 		return p.say(PreflightRefused, p.goingOn(), fmt.Sprintf("Generation %d cannot start: %s. Generation %d goes on: %s",
@@ -172,10 +185,15 @@ func (p *pass) upgrade(c *RunRecord, s flink.RunObserved) Plan {
 		}
 		return p.bringUp(n)
 	}
-	sit := SpecChanged
-	if c.Restart != p.order.Restart {
-		sit = RestartAsked
+	if p.namesStart() {
+		switch pl, ok := p.checkNamed(p.goingOn()); {
+		case !ok && p.refused():
+			return p.inSync(c, s)
+		case !ok:
+			return pl
+		}
 	}
+	sit := p.replacing(c)
 	need := p.order.Spec.MemoryBytes()
 	if p.order.Spec.Switch == flink.SwitchCold {
 		return p.coldSwitch("spec.switch says cold")
@@ -185,7 +203,7 @@ func (p *pass) upgrade(c *RunRecord, s flink.RunObserved) Plan {
 			p.m.Failures, c.Run, clock(p.m.RetryAt))
 	}
 	if total := p.seen.Room.MemoryTotal; total > 0 && need > total {
-		p.refuse(nil, "NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
+		p.refuse(nil, "NoRoom", "spec declares %s of memory for one run, above %s of %s", bytes(need), p.limit(), bytes(total))
 		return p.inSync(c, s)
 	}
 	if need > p.seen.Room.Free() {
@@ -200,6 +218,17 @@ func (p *pass) upgrade(c *RunRecord, s flink.RunObserved) Plan {
 	return pl
 }
 
+// replacing is why the current run gets a successor.
+func (p *pass) replacing(c *RunRecord) Situation {
+	switch {
+	case c.HAFault != "" && !p.outdated(c):
+		return HADataDamaged
+	case c.Restart != p.order.Restart:
+		return RestartAsked
+	}
+	return SpecChanged
+}
+
 func (p *pass) outdatedNext(n *RunRecord) bool {
 	return n.Generation != p.order.Generation || p.outdated(n)
 }
@@ -211,10 +240,14 @@ func (p *pass) coldSwitch(why string) Plan {
 		return p.wait(NoRoom, p.goingOn(), slow, "Waits for room for generation %d: it declares %s, and with run %s gone %s would be free; run %s goes on",
 			p.order.Generation, bytes(p.order.Spec.MemoryBytes()), c.Run, bytes(max(free, 0)), c.Run)
 	}
-	return p.stop(SpecChanged, flink.Upgrading, "cold, since "+why)
+	sit := SpecChanged
+	if c.HAFault != "" {
+		sit = p.replacing(c)
+	}
+	return p.stop(sit, flink.Upgrading, "cold, since "+why+p.toNamed())
 }
 
 // switchOver stops the old run, its successor being warm and checked.
 func (p *pass) switchOver() Plan {
-	return p.stop(Switching, flink.Upgrading, fmt.Sprintf("run %s is warm", p.m.Next.Run))
+	return p.stop(Switching, flink.Upgrading, fmt.Sprintf("run %s is warm", p.m.Next.Run)+p.toNamed())
 }

@@ -26,6 +26,9 @@ func (m Memory) OnlyNewerSnapshot(old Memory) bool {
 	}
 	if c, o := m.Current, old.Current; c != nil && o != nil && c.Run == o.Run && newerCheckpoint(c.Checkpoint, o.Checkpoint) {
 		c.Checkpoint = o.Checkpoint
+		if c.Newest > o.Newest {
+			c.Newest = o.Newest
+		}
 	}
 	if len(m.Said.Conditions) == len(old.Said.Conditions) {
 		for i := range m.Said.Conditions {

@@ -26,6 +26,9 @@ type Memory struct {
 	Savepoint SavepointRecord // attempts at stopping Current with a savepoint
 	Refused   *RefusedRecord  // this generation cannot start; nothing is tried until it changes or a restart is asked
 
+	StartedFrom int32     // the restart whose named snapshot a run has started from
+	SweptAt     time.Time // when what was left of old runs' high availability data was last collected
+
 	Said Said // what was said last, for the times in conditions and transitions
 }
 
@@ -87,6 +90,18 @@ type RunRecord struct {
 	NotRunning  time.Time // since when not all its tasks run, once proven; zero while they do
 	RunningAt   time.Time // when all its tasks were first seen to run
 	Seen        bool      // its job was seen: it is never handed in again, since its id may have checkpoints
+
+	HA        bool      // it has high availability: a JobManager that starts again goes on by itself
+	HAFault   string    // why its record of checkpoints is not to be believed, a condition reason; empty: it is
+	Life      Life      // that its job is in, with high availability
+	Recovered time.Time // when its job last proved that it came back by itself
+	Newest    int64     // highest number of a checkpoint of its own that was seen, over REST or on its record
+	ExactAt   time.Time // when its record of checkpoints was last read while none could be added
+	Absent    time.Time // since when its JobManager is there without the job; zero while not
+
+	RestoredID int64       // number of the snapshot it came from
+	Waiting    time.Time   // since when a process of it exists and does not work; zero while all do
+	Drift      DriftRecord // how often its objects were put back
 
 	End *End
 }

@@ -47,7 +47,16 @@ func Next(o flink.Order, ob flink.Observed, m Memory, now time.Time) Plan {
 	}
 	p.adopt()
 	p.note()
-	if o.Deleted {
+	if ob.Hold != nil {
+		return p.held()
+	}
+	return p.decide()
+}
+
+// decide says what is done about what was seen.
+func (p *pass) decide() Plan {
+	p.judge()
+	if p.order.Deleted {
 		return p.delete()
 	}
 	if pl, ok := p.leftovers(); ok {
@@ -164,6 +173,9 @@ func (p *pass) goesOn() bool {
 	c := p.m.Current
 	if c == nil || c.End == nil || !c.Good || !p.refused() || !p.differs(c) {
 		return false
+	}
+	if c.End.Kind == EndStopped && c.HAFault != "" {
+		return true // stopped only to be replaced
 	}
 	return c.End.Kind == EndLost || c.End.Kind == EndFailed || c.End.Kind == EndAbandoned
 }

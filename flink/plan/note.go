@@ -48,7 +48,7 @@ func (p *pass) adopt() {
 	p.m.HadSnapshot = s.Run.Run > 1
 	if j := s.REST.Job; j != nil && j.Restored != nil {
 		rec.Restored = flink.NormalizePath(j.Restored.Path)
-		rec.Intended = rec.Restored
+		rec.Intended, rec.RestoredID = rec.Restored, j.Restored.ID
 		p.startedFrom(rec.Restored)
 	}
 	p.m.Current = rec
@@ -61,7 +61,14 @@ func (p *pass) note() {
 		return
 	}
 	s := p.look(c)
+	for _, r := range []*RunRecord{c, p.m.Next} {
+		if r != nil && r.End == nil {
+			p.noteWaiting(r, p.look(r))
+			p.noteDrift(r, p.look(r))
+		}
+	}
 	if c.End == nil && (c.Phase == PhaseSubmitted || c.Phase == PhaseProven) {
+		p.noteHA(c, s)
 		p.noteJob(c, s)
 	}
 	if c.End != nil {
@@ -72,7 +79,10 @@ func (p *pass) note() {
 // noteJob takes what REST says of a run's job.
 func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 	j := s.REST.Job
-	if j == nil {
+	switch {
+	case j == nil && c.HA:
+		return // it may come back by itself: judge says when not
+	case j == nil:
 		p.noteMissing(c, s)
 		return
 	}
@@ -102,18 +112,23 @@ func (p *pass) noteJob(c *RunRecord, s flink.RunObserved) {
 		p.noteTrigger(c, s)
 	}
 	if c.End != nil {
+		p.lastWord(c, s)
 		return
 	}
 	p.noteTasks(c, j.AllRunning())
-	switch reduced := j.AllRunning() && j.Parallelism > 0 && j.Parallelism < j.Wanted && int(s.REST.TaskManagers) < s.TaskManagersAlive(); {
+	switch reduced := j.AllRunning() && j.Parallelism > 0 && j.Parallelism < j.Wanted && int(s.REST.TaskManagers) < working(s); {
 	case !reduced || c.Phase != PhaseProven:
 		c.Reduced = time.Time{}
 	case c.Reduced.IsZero():
 		c.Reduced = p.now
 	}
-	if !j.AllRunning() && p.hung(c, s) {
-		p.end(c, EndLost, &flink.Cause{Message: "TaskManagers of it live and do not report to its JobManager, and its tasks have not run for " + age(silentAfter)})
+	if !c.HA && !j.AllRunning() && p.hung(c, s) {
+		p.end(c, EndLost, hungCause())
 	}
+}
+
+func hungCause() *flink.Cause {
+	return &flink.Cause{Message: "TaskManagers of it live and do not report to its JobManager, and its tasks have not run for " + age(silentAfter)}
 }
 
 // hung reports whether a job's tasks do not run for want of TaskManagers whose
@@ -129,7 +144,7 @@ func (p *pass) hung(c *RunRecord, s flink.RunObserved) bool {
 	}
 	old := 0
 	for _, t := range s.TaskManagers {
-		if t.Exists() && !t.StartedAt.IsZero() && p.now.Sub(t.StartedAt) >= silentAfter {
+		if t.Exists() && t.Waiting == "" && !t.StartedAt.IsZero() && p.now.Sub(t.StartedAt) >= silentAfter {
 			old++
 		}
 	}
@@ -139,6 +154,9 @@ func (p *pass) hung(c *RunRecord, s flink.RunObserved) bool {
 // noteSnapshot takes a run's newest snapshot, if that is newer than what is known and the run came from where it should.
 func (p *pass) noteSnapshot(c *RunRecord, j flink.JobObserved) {
 	k := j.Latest
+	if c.HA && !c.Life.First && !c.Life.Proven {
+		return // nor what a JobManager writes that has not said yet where it came from
+	}
 	if k.IsZero() || k.Path == c.Checkpoint.Path || k.Kind == flink.KindCheckpoint && k.ID < c.Checkpoint.ID {
 		return
 	}
@@ -147,6 +165,9 @@ func (p *pass) noteSnapshot(c *RunRecord, j flink.JobObserved) {
 	}
 	k.Run = c.Run
 	c.Checkpoint = k
+	if c.HA {
+		c.Newest = max(c.Newest, k.ID)
+	}
 	p.m.Snapshot, p.m.HadSnapshot = k, true
 }
 
@@ -211,6 +232,7 @@ func (p *pass) noteMissing(c *RunRecord, s flink.RunObserved) {
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is gone"})
 	case s.REST.JobsListed && (c.Seen || c.Phase == PhaseProven):
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager is there, but without the job"})
+	case jm.Waiting != "": // it had its job in memory alone, and says so when it answers
 	case !s.REST.Reachable && !s.REST.SilentSince.IsZero() && p.now.Sub(s.REST.SilentSince) >= silentAfter:
 		p.end(c, EndLost, &flink.Cause{Message: "its JobManager has not answered for " + age(p.now.Sub(s.REST.SilentSince))})
 	}
@@ -225,11 +247,17 @@ func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
 	if e.Listed || !e.Gone {
 		return
 	}
+	if p.notePointers(c, s); e.Listed {
+		return
+	}
 	n := p.seen.Newest
-	if n == nil || n.Run != c.Run || n.Err != "" {
+	if n == nil || n.Run != c.Run || n.Err != "" || c.HAFault != "" {
 		return
 	}
 	found := n.Snapshot
+	if c.HA && found.Kind == flink.KindCheckpoint && found.ID <= c.RestoredID {
+		found = flink.Snapshot{} // what it came from stands on its record too
+	}
 	switch {
 	case e.Kind == EndStopped && found.IsZero():
 		p.noteFinished(c) // FINISHED, and no stop of ours left a savepoint: it was done by itself
@@ -258,6 +286,9 @@ func lost(c *RunRecord, found flink.Snapshot) bool {
 
 func (p *pass) end(c *RunRecord, k EndKind, cause *flink.Cause) {
 	c.End = &End{Kind: k, At: p.now, Cause: cause, Listed: k == EndFinished || k == EndAbandoned}
+	if c.HA && c.Spec.StateStorage.Root == "" {
+		c.End.Listed = true // it kept nothing
+	}
 }
 
 // Note takes an act's answer into memory. Called by the one who acted, with the

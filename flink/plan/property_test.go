@@ -217,7 +217,14 @@ func TestEveryInputHasAnAnswer(t *testing.T) {
 		if d := p.RequeueAt.Sub(start); d <= 0 || d > time.Minute {
 			t.Fatalf("looks again in %s", d)
 		}
-		if p.Status.Message == "" || len(p.Status.Conditions) != 3 || len(p.Status.Transitions) > flink.MaxTransitions {
+		conditions := 3
+		if ob.Hold != nil {
+			conditions++
+			if p.Action != nil || p.Gone || p.Status.Gone {
+				t.Fatalf("held, and yet acts: %v", p.Action)
+			}
+		}
+		if p.Status.Message == "" || len(p.Status.Conditions) != conditions || len(p.Status.Transitions) > flink.MaxTransitions {
 			t.Fatalf("a status without words: %+v", p.Status)
 		}
 		if s, ok := p.Action.(plan.Submit); ok && (w.order.Deleted || w.order.Spec.State == flink.StateSuspended) {

@@ -35,6 +35,7 @@ func (p *pass) act(sit Situation, st flink.JobState, a Action, format string, ar
 
 // say makes the plan: status, conditions, transitions, memory.
 func (p *pass) say(sit Situation, st flink.JobState, msg string, s said) Plan {
+	msg, s = p.tellWaiting(sit, msg, s)
 	status := flink.Status{
 		RecordedGeneration: p.order.Generation, State: st, Term: p.order.Term,
 		Situation: string(sit), Message: msg, AsOf: p.seen.At, Snapshot: p.m.Snapshot,
@@ -54,6 +55,9 @@ func (p *pass) say(sit Situation, st flink.JobState, msg string, s said) Plan {
 		conds[0].Status = flink.UnknownStatus
 	}
 	status.Conditions = p.since(conds)
+	if p.seen.Hold != nil {
+		status.Conditions = append(status.Conditions, p.heldCondition())
+	}
 	p.transition(sit, st, msg, status.Run)
 	status.Transitions = p.m.Said.Transitions
 	p.m.Said.Conditions = status.Conditions

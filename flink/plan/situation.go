@@ -33,6 +33,11 @@ const (
 	ReadingSnapshots Situation = "ReadingSnapshots" // looks for the dead run's newest checkpoint
 	SnapshotsUnread  Situation = "SnapshotsUnread"  // state storage cannot be read
 	SnapshotMissing  Situation = "SnapshotMissing"  // less found than was seen, or nothing where something must be
+	Recovering       Situation = "Recovering"       // the JobManager brings the job back by itself
+	HADataDamaged    Situation = "HADataDamaged"    // a JobManager that starts again would start empty: the run is replaced
+	ObjectsMissing   Situation = "ObjectsMissing"   // of the run, deleted by somebody; put back
+	Drifted          Situation = "Drifted"          // objects of the run were changed by somebody; put back
+	Held             Situation = "Held"             // a person wants nothing changed, and something would be
 	JobManagerLost   Situation = "JobManagerLost"   // gone, or silent too long
 	JobLost          Situation = "JobLost"          // the JobManager is there without its job
 	JobFailed        Situation = "JobFailed"        // FAILED after running

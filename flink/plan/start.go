@@ -38,6 +38,7 @@ func (p *pass) launch(path, why string, cold bool) Plan {
 // intend records where a run starts from.
 func (p *pass) intend(r *RunRecord, path, why string) {
 	r.Intended, r.StartReason = path, why
+	p.startNamed(r)
 }
 
 // room reports whether need bytes of declared memory can be had, counting what
@@ -46,14 +47,17 @@ func (p *pass) room(need, given int64) (Plan, bool) {
 	total := p.seen.Room.MemoryTotal
 	switch {
 	case total > 0 && need > total:
-		p.refuse(nil, "NoRoom", "spec declares %s of memory for one run, above the agent's capacity.memory of %s", bytes(need), bytes(total))
+		p.refuse(nil, "NoRoom", "spec declares %s of memory for one run, above %s of %s", bytes(need), p.limit(), bytes(total))
 		return p.impossible(), false
 	case need > p.seen.Room.Free()+given:
-		return p.wait(NoRoom, flink.Pending, slow, "Waits for room: one run declares %s of memory, and of the agent's capacity.memory of %s only %s is free",
-			bytes(need), bytes(total), bytes(max(p.seen.Room.Free()+given, 0))), false
+		return p.wait(NoRoom, flink.Pending, slow, "Waits for room: one run declares %s of memory, and of %s of %s only %s is free",
+			bytes(need), p.limit(), bytes(total), bytes(max(p.seen.Room.Free()+given, 0))), false
 	}
 	return Plan{}, true
 }
+
+// limit is what sets the place's room, for people.
+func (p *pass) limit() string { return or(p.seen.Room.Limit, "the agent's capacity.memory") }
 
 // startPath decides where the next run starts from. ok is false when that is
 // not known yet, or must be asked of a person: pl says so.
@@ -62,6 +66,16 @@ func (p *pass) startPath() (path, why string, pl Plan, ok bool) {
 	spec, _ := p.wanted()
 	stateless := !spec.Stateful()
 	switch {
+	case p.namesStart() && p.m.Next == nil:
+		if pl, ok := p.checkNamed(flink.Starting); !ok {
+			if p.refused() {
+				pl = p.impossible()
+			}
+			return "", "", pl, false
+		}
+		fallthrough
+	case p.namesStart():
+		return flink.NormalizePath(p.order.RestartFrom), "from " + p.order.RestartFrom + ", as the restart says", pl, true
 	case p.fresh():
 		return "", "empty, as upgradeMode stateless says", pl, true
 	case stateless && c != nil && c.Phase != PhaseProven && c.Intended == "" && p.m.HadSnapshot && p.m.Snapshot.Run != c.Run:
@@ -121,8 +135,8 @@ func (p *pass) bringUp(r *RunRecord) Plan {
 	if r.Denied != nil {
 		return p.denied(r)
 	}
-	if r.Phase == PhaseWarming && p.now.Sub(r.PhaseSince) > warmLimit {
-		return p.giveUp(r, "it was not ready within "+age(warmLimit))
+	if r.Phase == PhaseWarming && p.now.Sub(r.PhaseSince) > warmLimit && (!first || r.Waiting.IsZero()) {
+		return p.notReady(r)
 	}
 	if pl, ok := p.warm(r); !ok {
 		return pl
@@ -134,6 +148,25 @@ func (p *pass) bringUp(r *RunRecord) Plan {
 		return p.switchOver()
 	}
 	return p.submit(r)
+}
+
+// notReady gives up a run that did not get ready in time.
+func (p *pass) notReady(r *RunRecord) Plan {
+	words := waiting(p.look(r))
+	switch {
+	case len(words) == 0:
+		return p.giveUp(r, "it was not ready within "+age(warmLimit))
+	case r != p.m.Current && reasonOf(words[0]) == "Unschedulable" && asLarge(p.m.Current.Spec, r.Spec):
+		p.m.Next = nil
+		return p.coldSwitch("the nodes have no room for two runs: " + bounded(words[0]))
+	}
+	return p.giveUp(r, "it was not ready within "+age(warmLimit)+": "+bounded(words[0]))
+}
+
+// asLarge reports whether a run of the first spec takes the room that one of the second needs, process by process.
+func asLarge(has, needs flink.Spec) bool {
+	return has.TaskManagers() >= needs.TaskManagers() &&
+		has.JobManager == needs.JobManager && has.TaskManager == needs.TaskManager && has.MemoryBytes() >= needs.MemoryBytes()
 }
 
 // state is what a person should see while a run is brought up.
@@ -153,10 +186,7 @@ func (p *pass) state(r *RunRecord) flink.JobState {
 func (p *pass) warm(r *RunRecord) (Plan, bool) {
 	s := p.look(r)
 	want := int(r.Spec.TaskManagers())
-	ensure := EnsureRun{Launch: flink.Launch{
-		Run: r.Run, Tenant: p.order.Tenant, Name: p.order.Name, Spec: r.Spec,
-		Generation: r.Generation, Restart: r.Restart,
-	}}
+	ensure := EnsureRun{Launch: p.launchOf(r)}
 	jm := s.JobManager
 	switch {
 	case jm.State == flink.ProcessExited && r.Exits >= maxExits:
@@ -172,7 +202,11 @@ func (p *pass) warm(r *RunRecord) (Plan, bool) {
 			r.Exits++
 		}
 		return p.act(Warming, p.state(r), ensure, "Bringing up Flink %s for run %s, %s", r.Spec.FlinkVersion, r.Run, p.reason(r)), false
-	case !s.REST.Reachable || !s.REST.JobsListed || int(s.REST.TaskManagers) < want:
+	}
+	if back, now, drifted := p.putBack(r, s); drifted && now {
+		return back, false
+	}
+	if !s.REST.Reachable || !s.REST.JobsListed || int(s.REST.TaskManagers) < want {
 		return p.wait(Warming, p.state(r), quick, "Flink %s for run %s is coming up, %d of %d TaskManagers registered, %s",
 			r.Spec.FlinkVersion, r.Run, s.REST.TaskManagers, want, p.reason(r)), false
 	}
@@ -274,6 +308,9 @@ func (p *pass) prove() Plan {
 	c := p.m.Current
 	s := p.look(c)
 	j := s.REST.Job
+	if pl, ok := p.recovering(c, s); ok {
+		return pl
+	}
 	switch {
 	case len(s.REST.OtherJobs) > 0:
 		return p.severalJobs(c)
@@ -291,7 +328,8 @@ func (p *pass) prove() Plan {
 			return p.restoredWrong(c, why)
 		}
 		if j.Restored != nil {
-			c.Restored = flink.NormalizePath(j.Restored.Path)
+			c.Restored, c.RestoredID = flink.NormalizePath(j.Restored.Path), j.Restored.ID
+			c.Life.Proven = true
 		}
 	}
 	if pl, ok := p.interrupted(c); ok {
@@ -309,6 +347,7 @@ func (p *pass) prove() Plan {
 func (p *pass) proven(c *RunRecord) {
 	c.Phase, c.PhaseSince, c.Attempts, c.LastErr, c.Denied, c.NotRunning = PhaseProven, p.now, 0, "", nil, time.Time{}
 	c.Good = true
+	c.Life.Proven = true
 	p.m.Previous = nil
 	switch {
 	case p.m.Snapshot.Run == c.Run && !p.m.Snapshot.IsZero():
@@ -371,6 +410,8 @@ func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
 		return p.giveUp(c, c.Denied.Cause.String())
 	case !s.REST.JobsListed:
 		return p.wait(Starting, p.state(c), quick, "Waits for run %s's JobManager to answer", c.Run)
+	case c.HA && s.HA != nil && s.HA.Err == "" && s.HA.Graph:
+		return p.wait(Starting, p.state(c), quick, "Run %s's job is on record; waits for its JobManager to start it", c.Run)
 	case p.suspend() || p.outdated(c):
 		return p.abandon(c, "something else is wanted now, and its job was not there yet")
 	case p.wordGone(c):

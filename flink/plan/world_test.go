@@ -42,6 +42,7 @@ type world struct {
 	// availability nothing of that end outlives its JobManager, so what comes after is nobody's promise.
 	unheard string
 	told    map[string]bool // paths of snapshots that the planner was told of
+	hold    *flink.Hold
 }
 
 // faults are what goes wrong next; the counts go down as they strike.

@@ -1,0 +1,388 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+	"github.com/waterwheel-io/waterwheel/flink/config"
+	"github.com/waterwheel-io/waterwheel/flink/failure"
+)
+
+// Limits for a run with high availability, which heals itself.
+const (
+	hungAfter  = 5 * time.Minute  // a JobManager silent this long, without its lease and for no known reason, is hung
+	leaseDead  = 2 * time.Minute  // a lease not renewed for this long is held by nobody
+	leaseFresh = 30 * time.Second // one renewed since then is held by a JobManager that works
+	leaseQuick = 6 * time.Second  // less than any lease lasts: nobody else leads before
+	goneFor    = 10 * time.Second // a job that is neither there nor on record this long is over
+	comesBack  = 10 * time.Minute // one on record that does not come is not waited for longer
+	troubled   = 3 * time.Minute  // a recovery that takes longer is told as a trouble
+	exactFor   = 2 * time.Second  // pointers read while no task ran are the last word for this long
+)
+
+// Why what a run has on record of its checkpoints is not to be believed; condition reasons too.
+const (
+	faultData     = "HADataDamaged"
+	faultRestored = "RestoredWrong"
+)
+
+// Life is one life of a run's job: from one JobManager's start of it to the next.
+type Life struct {
+	Start     time.Time // Flink's word; a job that another JobManager takes over has a new one
+	First     bool      // the one that was handed in: prove looks after it
+	RunningAt time.Time // when all its tasks were first seen to run
+	Proven    bool      // it came from where it should
+}
+
+// noteHA takes what a run's high availability data says, and which life its job is in.
+func (p *pass) noteHA(c *RunRecord, s flink.RunObserved) {
+	if s.HA == nil {
+		return
+	}
+	c.HA = true
+	p.noteLife(c, s)
+	h, j := *s.HA, s.REST.Job
+	if h.Err != "" {
+		return
+	}
+	switch {
+	case h.Graph && !h.Pointers && c.Newest > 0 && c.HAFault == "":
+		c.HAFault = faultData
+	case h.Pointers && c.HAFault == faultData && j != nil && c.Life.Proven:
+		c.HAFault = "" // the JobManager that had them wrote them again
+	}
+	if !h.Pointers || c.HAFault != "" || j != nil && !c.Life.Proven {
+		return
+	}
+	if own(c, h.Newest) {
+		p.takePointer(c, h.Newest)
+	}
+	if j == nil || !j.AllRunning() {
+		c.ExactAt = p.seen.At
+	}
+}
+
+// noteLife remembers the life that a run's job is in, and since when it is not there.
+func (p *pass) noteLife(c *RunRecord, s flink.RunObserved) {
+	j := s.REST.Job
+	switch {
+	case j == nil && s.REST.JobsListed && c.Absent.IsZero():
+		c.Absent = p.now
+	case j != nil || !s.REST.Reachable:
+		c.Absent = time.Time{}
+	}
+	if j == nil || j.StartTime.IsZero() {
+		return
+	}
+	if !j.StartTime.Equal(c.Life.Start) {
+		first := c.Life.Start.IsZero()
+		c.Life = Life{Start: j.StartTime, First: first, Proven: first && c.Phase == PhaseProven}
+		if first && c.StartReason == adopted && c.Restored == "" && j.Restored != nil {
+			c.Restored, c.RestoredID = flink.NormalizePath(j.Restored.Path), j.Restored.ID
+			c.Intended = c.Restored
+		}
+	}
+	if j.AllRunning() && c.Life.RunningAt.IsZero() {
+		c.Life.RunningAt = p.now
+	}
+}
+
+// own reports whether checkpoint n on a run's record is one of its own: the
+// snapshot that it came from stands there too, under its old number.
+func own(c *RunRecord, n int64) bool {
+	known := c.Restored != "" || c.Intended == "" && c.StartReason != adopted
+	return known && n > c.RestoredID
+}
+
+// takePointer takes the word of a run's high availability data that it completed
+// checkpoint n, if that is newer than what is known.
+func (p *pass) takePointer(c *RunRecord, n int64) {
+	if n <= c.Newest {
+		return
+	}
+	dir := config.Dirs(c.Spec.StateStorage.Root, p.order.Tenant, c.Run).Checkpoints
+	k := flink.Snapshot{
+		Path: flink.NormalizePath(fmt.Sprintf("%s/%s/chk-%d", dir, c.Run.JobID(), n)), Kind: flink.KindCheckpoint,
+		ID: n, CompletedAt: p.seen.At, Run: c.Run,
+	}
+	c.Checkpoint, c.Newest = k, n
+	p.m.Snapshot, p.m.HadSnapshot = k, true
+}
+
+// lifeFits reports whether Flink's word on where a life of a run's job came from
+// fits what the run had completed before: its newest checkpoint or a later one, or
+// what the run came from while it had none.
+func lifeFits(c *RunRecord, j flink.JobObserved) (why string, ok bool) {
+	switch n, is := ownCheckpoint(c, j); {
+	case is && n >= c.Newest:
+		return "", true
+	case is:
+		return fmt.Sprintf("its JobManager brought it back from checkpoint %d, and %d was completed", n, c.Newest), false
+	case c.Newest > 0 && j.Restored == nil:
+		return fmt.Sprintf("its JobManager started it empty, and checkpoint %d was completed", c.Newest), false
+	case c.Newest > 0:
+		return fmt.Sprintf("its JobManager brought it back from %s, and checkpoint %d was completed", flink.NormalizePath(j.Restored.Path), c.Newest), false
+	}
+	return restoredFits(c, j)
+}
+
+// ownCheckpoint is the number of the run's own checkpoint that a job came back from.
+func ownCheckpoint(c *RunRecord, j flink.JobObserved) (int64, bool) {
+	if j.Restored == nil || !strings.Contains(flink.NormalizePath(j.Restored.Path), "/"+c.Run.JobID()+"/chk-") {
+		return 0, false
+	}
+	return flink.CheckpointID(j.Restored.Path)
+}
+
+// lastWord records what a job that is terminal left, if its own JobManager or its
+// high availability data tells that for certain: then nothing has to be listed.
+func (p *pass) lastWord(c *RunRecord, s flink.RunObserved) {
+	if !c.HA || c.End == nil || c.End.Listed || c.HAFault != "" {
+		return
+	}
+	j := s.REST.Job
+	if _, ok := lifeFits(c, *j); !ok && !c.Life.Proven && (j.Restored != nil || !c.Life.RunningAt.IsZero()) {
+		return // it came back from elsewhere: nothing it says counts
+	}
+	if n, is := ownCheckpoint(c, *j); is {
+		p.takePointer(c, n)
+	}
+	h := flink.HAData{}
+	if s.HA != nil && s.HA.Err == "" && s.HA.Pointers && (c.Restored != "" || c.Intended == "") {
+		h = *s.HA
+		if own(c, h.Newest) {
+			p.takePointer(c, h.Newest)
+		}
+	}
+	_, back := ownCheckpoint(c, *j)
+	storage := j.Cause != nil && failure.ClassifyCause(j.Cause, failure.AtRunning).ID == "storage-broken"
+	switch {
+	case h.Pointers:
+	case !j.Latest.IsZero() && j.Latest.Path == c.Checkpoint.Path: // Flink's newest is the newest that is known
+	case j.Latest.IsZero() && back && j.Restored.ID >= c.Newest:
+	case j.Latest.IsZero() && j.Restored != nil && c.Newest == 0: // it wrote none
+	case !c.ExactAt.IsZero() && p.now.Sub(c.ExactAt) <= exactFor:
+	case c.Newest == 0 && c.RunningAt.IsZero() && c.Phase == PhaseSubmitted: // it never ran
+	case c.Newest == 0 && c.Intended == "" && !storage:
+	default:
+		return // after a broken storage Flink forgets its checkpoints: what was seen is a lower bound
+	}
+	p.settle(c)
+}
+
+// settle takes the newest checkpoint known of a run that is over as what it left.
+func (p *pass) settle(c *RunRecord) {
+	c.End.Listed = true
+	if c.Checkpoint.IsZero() {
+		return
+	}
+	c.End.Snapshot = c.Checkpoint
+	p.m.Snapshot, p.m.HadSnapshot = c.Checkpoint, true
+}
+
+// notePointers completes the record of a run that is over, and of which no process
+// is left, from its high availability data: nobody writes that any more.
+func (p *pass) notePointers(c *RunRecord, s flink.RunObserved) {
+	h := s.HA
+	if !c.HA || h == nil || h.Err != "" || !h.Pointers || c.HAFault != "" || c.StopDir != "" || c.End.Kind == EndStopped {
+		return
+	}
+	if known := c.Restored != "" || c.Intended == "" && c.StartReason != adopted; !known || h.Newest < c.Newest {
+		return
+	}
+	if own(c, h.Newest) {
+		p.takePointer(c, h.Newest)
+	}
+	p.settle(c)
+}
+
+// judge ends the current run if it has high availability and yet will not come back.
+func (p *pass) judge() {
+	c := p.m.Current
+	if c == nil || !c.HA || c.End != nil || c.Phase != PhaseSubmitted && c.Phase != PhaseProven {
+		return
+	}
+	s := p.look(c)
+	if j := s.REST.Job; j != nil {
+		if !j.AllRunning() && p.hung(c, s) {
+			p.end(c, EndLost, hungCause())
+		}
+		return
+	}
+	if why := p.over(c, s); why != "" {
+		p.end(c, EndLost, &flink.Cause{Message: why})
+	}
+}
+
+// over says why a run whose job is not to be seen is over; empty: it is not.
+func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
+	var h flink.HAData // of a run of which nothing is left, nothing is on record
+	if s.HA != nil {
+		h = *s.HA
+	}
+	had := c.Seen || c.Phase == PhaseProven
+	absent := time.Duration(0)
+	if !c.Absent.IsZero() {
+		absent = p.now.Sub(c.Absent)
+	}
+	switch {
+	case h.Err != "":
+		return ""
+	case c.HAFault == faultData && (!s.JobManager.Exists() || s.REST.JobsListed || !p.renewed(h, leaseQuick)):
+		return "the record of its checkpoints is gone and its JobManager does not have the job any more; it would start it empty"
+	case !s.JobManager.Exists() && !h.Graph:
+		return "its JobManager is gone, and its high availability data too"
+	case s.REST.JobsListed && had && !h.Graph && absent >= goneFor:
+		return "its JobManager is there without the job, and nothing of it is on record: it ended while nobody looked, or its high availability data was deleted"
+	case s.REST.JobsListed && had && absent >= comesBack:
+		return "its JobManager did not bring the job back within " + age(comesBack)
+	case !s.REST.Reachable && p.silence(s) >= silentAfter && p.changed(c) && !p.renewed(h, leaseDead):
+		return "its JobManager has not answered for " + age(p.silence(s)) + ", and something else is wanted now"
+	case !s.REST.Reachable && p.silence(s) >= hungAfter && s.JobManager.Waiting == "" && !p.renewed(h, leaseDead):
+		return "its JobManager has not answered for " + age(p.silence(s)) + " and does not renew its lease"
+	}
+	return ""
+}
+
+// changed reports whether something else than the current run as it is is wanted.
+func (p *pass) changed(c *RunRecord) bool { return p.order.Deleted || p.suspend() || p.outdated(c) }
+
+// silence is how long a run's REST has not answered.
+func (p *pass) silence(s flink.RunObserved) time.Duration {
+	if s.REST.SilentSince.IsZero() {
+		return 0
+	}
+	return p.now.Sub(s.REST.SilentSince)
+}
+
+// renewed reports whether a run's JobManager renewed its lease within d.
+func (p *pass) renewed(h flink.HAData, d time.Duration) bool {
+	return !h.Renewed.IsZero() && p.now.Sub(h.Renewed) < d
+}
+
+// recovering looks after a run that heals itself, or that only needs its objects
+// back. ok is false when nothing stands against the usual.
+func (p *pass) recovering(c *RunRecord, s flink.RunObserved) (pl Plan, ok bool) {
+	if back, now, drifted := p.putBack(c, s); drifted && (now || !s.JobManager.Exists()) {
+		return back, true
+	}
+	if !c.HA {
+		return Plan{}, false
+	}
+	j := s.REST.Job
+	switch {
+	case j == nil && s.REST.JobsListed && (c.Seen || c.Phase == PhaseProven):
+		return p.comingBack(c), true
+	case j != nil && !c.Life.First && !c.Life.Proven && !c.Life.Start.IsZero():
+		return p.proveLife(c, *j)
+	}
+	return Plan{}, false
+}
+
+// comingBack waits for a job that its JobManager brings back by itself.
+func (p *pass) comingBack(c *RunRecord) Plan {
+	took := time.Duration(0)
+	if !c.Absent.IsZero() {
+		took = p.now.Sub(c.Absent)
+	}
+	stalled := ""
+	if took > troubled {
+		stalled = "RecoveryLate"
+	}
+	return p.say(Recovering, p.healing(), fmt.Sprintf("Run %s's JobManager started again and brings the job back by itself, for %s now, from %s",
+		c.Run, age(took), p.lastSeen(c)), said{stalled: stalled, requeue: time.Second})
+}
+
+// proveLife waits until a job that its JobManager brought back has proven where it came from.
+func (p *pass) proveLife(c *RunRecord, j flink.JobObserved) (Plan, bool) {
+	late := !c.Life.RunningAt.IsZero() && p.now.Sub(c.Life.RunningAt) >= proofLimit
+	if j.Restored == nil && !late {
+		return p.wait(Recovering, p.healing(), quick, "Run %s's JobManager brings the job back: Flink says %s, %d of %d tasks running; waits for its word on where it came from",
+			c.Run, j.State, j.TasksRunning, j.TasksTotal), true
+	}
+	if why, ok := lifeFits(c, j); !ok {
+		c.HAFault = faultRestored
+		p.end(c, EndLost, &flink.Cause{Message: why})
+		return p.act(RestoredWrong, flink.Failed, EndRun{Run: c.Run}, "Stops run %s: %s", c.Run, why), true
+	}
+	c.Life.Proven, c.Recovered = true, p.now
+	if j.Restored != nil {
+		c.Restored = flink.NormalizePath(j.Restored.Path)
+	}
+	if n, is := ownCheckpoint(c, j); is {
+		p.takePointer(c, n)
+	}
+	return Plan{}, false
+}
+
+// healing is the state of a run that is being brought back.
+func (p *pass) healing() flink.JobState {
+	if p.order.Deleted || p.suspend() {
+		return p.stopState()
+	}
+	return flink.Failing
+}
+
+// lastSeen is where the current run's job would come back from, as far as is known.
+func (p *pass) lastSeen(c *RunRecord) string {
+	switch {
+	case !c.Checkpoint.IsZero():
+		return c.Checkpoint.Path
+	case c.Intended != "":
+		return c.Intended
+	}
+	return "nothing, since no checkpoint of it was seen"
+}
+
+// damaged replaces a run whose record of checkpoints is gone while its job still
+// runs: a JobManager that starts again would start it empty.
+func (p *pass) damaged(c *RunRecord, s flink.RunObserved) Plan {
+	if p.refused() {
+		return p.stop(HADataDamaged, p.goingOn(), damagedWords)
+	}
+	return p.upgrade(c, s)
+}
+
+const damagedWords = "to replace it, since the record of its checkpoints was deleted: a JobManager that starts again would start it empty"
+
+// silentHA says why a run with high availability is left alone while its REST is silent.
+func (p *pass) silentHA(c *RunRecord, s flink.RunObserved) Plan {
+	silence := p.silence(s)
+	st := flink.Running
+	switch {
+	case p.order.Deleted || p.suspend():
+		st = p.stopState()
+	case s.JobManager.Waiting != "":
+		st = flink.Failing
+	case silence > 10*time.Second:
+		st = flink.Unknown
+	}
+	restarts := ""
+	if n := s.JobManager.Restarts; n > 0 {
+		restarts = fmt.Sprintf(", started again %d times", n)
+	}
+	var h flink.HAData
+	if s.HA != nil {
+		h = *s.HA
+	}
+	stalled := ""
+	msg := fmt.Sprintf("Run %s's JobManager has not answered for %s%s", c.Run, age(silence), restarts)
+	switch {
+	case s.JobManager.Waiting != "":
+		msg += "; once it works it goes on by itself from " + p.lastSeen(c)
+	case h.Err != "":
+		msg += "; its high availability data cannot be seen: " + h.Err
+	case p.renewed(h, leaseFresh):
+		msg += "; REST cannot be reached from the agent; the JobManager renews its lease, so it is left alone"
+		if silence > time.Minute {
+			stalled = "RESTUnreachable"
+		}
+	case h.Renewed.IsZero():
+		msg += fmt.Sprintf("; it holds no lease; if nothing else explains it, it counts as hung after %s", age(hungAfter))
+	default:
+		msg += fmt.Sprintf("; it last renewed its lease %s ago; if nothing else explains it, it counts as hung after %s", age(p.now.Sub(h.Renewed)), age(hungAfter))
+	}
+	return p.say(Silent, st, msg, said{stalled: stalled, requeue: time.Second})
+}

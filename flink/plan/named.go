@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// namesStart reports whether a restart named the snapshot that the next run starts
+// from, and no run has started from it yet: that counts more than anything on record.
+func (p *pass) namesStart() bool {
+	return p.order.RestartFrom != "" && p.m.StartedFrom != p.order.Restart
+}
+
+// startNamed records that a run starts from the snapshot that the restart named.
+// By the user's word that is the newest from now on.
+func (p *pass) startNamed(r *RunRecord) {
+	if !p.namesStart() || r.Restart != p.order.Restart || r.Intended != flink.NormalizePath(p.order.RestartFrom) {
+		return
+	}
+	p.m.StartedFrom = p.order.Restart
+	p.startedFrom(r.Intended)
+}
+
+// toNamed says, of a run that is stopped, what its savepoint is for when a restart named another snapshot.
+func (p *pass) toNamed() string {
+	if !p.namesStart() {
+		return ""
+	}
+	return fmt.Sprintf("; the next one starts from %s, as the restart says, and the savepoint stays", p.order.RestartFrom)
+}
+
+// checkNamed asks whether the snapshot that a restart named is there, before
+// anything that runs is touched. A place that cannot be looked at from here is left to Flink.
+func (p *pass) checkNamed(st flink.JobState) (Plan, bool) {
+	path := p.order.RestartFrom
+	switch k := p.seen.SnapshotCheck; {
+	case k == nil || k.Path != path:
+		return p.wait(CheckingSnapshot, st, quick, "Looks for the snapshot %s that the restart names", path), false
+	case k.Err == "" && !k.Exists:
+		p.refuse(nil, "SnapshotMissing", "restart --from %s: there is no complete snapshot at that path", path)
+		return Plan{}, false
+	}
+	return Plan{}, true
+}
+
+// ask says how a person tells where to start from, when that is not to be known here.
+func (p *pass) ask(c *RunRecord) string {
+	seen := "no checkpoint of it was seen"
+	if !p.m.Snapshot.IsZero() {
+		seen = fmt.Sprintf("the last one seen is %s", p.m.Snapshot.Path)
+	}
+	if c.StopDir != "" {
+		seen += ", and it was being stopped with a savepoint below " + c.StopDir
+	}
+	return fmt.Sprintf("%s; there may be a newer one. Find it and run `waterwheel restart %s --from PATH`", seen, p.order.Name)
+}

@@ -1,0 +1,111 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+const (
+	waitingLong  = time.Minute // a process that waits longer is told as a trouble
+	waitingWords = 300         // bytes of somebody else's words in a message
+)
+
+// noteWaiting remembers since when a process of a run does not work.
+func (p *pass) noteWaiting(r *RunRecord, s flink.RunObserved) {
+	switch words := waiting(s); {
+	case len(words) == 0:
+		r.Waiting = time.Time{}
+	case r.Waiting.IsZero():
+		r.Waiting = p.now
+	}
+}
+
+// waiting is why processes of a run do not work though they exist: first the JobManager's reason, then the TaskManagers', each once.
+func waiting(s flink.RunObserved) []string {
+	var words []string
+	if w := s.JobManager.Waiting; w != "" && s.JobManager.Exists() {
+		words = append(words, w)
+	}
+	for _, t := range s.TaskManagers {
+		if t.Waiting != "" && t.Exists() && !slices.Contains(words, t.Waiting) {
+			words = append(words, t.Waiting)
+		}
+	}
+	return words
+}
+
+// tellWaiting adds to what is said of a run that comes up, or comes back, why its processes do not work.
+func (p *pass) tellWaiting(sit Situation, msg string, s said) (string, said) {
+	switch sit {
+	case Warming, Starting, TasksNotRunning, Silent, Recovering, TaskManagerLost, NothingToSave:
+	default:
+		return msg, s
+	}
+	r := p.m.Current
+	if n := p.m.Next; n != nil {
+		r = n
+	}
+	if r == nil || r.End != nil {
+		return msg, s
+	}
+	seen := p.look(r)
+	words := waiting(seen)
+	if len(words) == 0 {
+		return msg, s
+	}
+	who := "a TaskManager"
+	if seen.JobManager.Waiting != "" {
+		who = "its JobManager"
+	}
+	since := time.Duration(0)
+	if !r.Waiting.IsZero() {
+		since = p.now.Sub(r.Waiting)
+	}
+	msg += fmt.Sprintf("; %s does not work, for %s: %s", who, age(since), bounded(strings.Join(words, "; ")))
+	if since > waitingLong && s.stalled == "" && s.action == nil {
+		s.stalled = reasonOf(words[0])
+	}
+	return msg, s
+}
+
+// reasonOf is the condition reason that a text begins with: one word before a colon.
+func reasonOf(words string) string {
+	head, _, ok := strings.Cut(words, ":")
+	if !ok || head == "" || len(head) > 40 || head[0] < 'A' || head[0] > 'Z' {
+		return "Waiting"
+	}
+	for _, r := range head {
+		if (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+			return "Waiting"
+		}
+	}
+	return head
+}
+
+// bounded is somebody else's words, not too many of them.
+func bounded(text string) string {
+	if len(text) <= waitingWords {
+		return text
+	}
+	n := waitingWords
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
+}
+
+// working counts the TaskManagers that exist and are not known to wait for something.
+func working(s flink.RunObserved) int {
+	n := 0
+	for _, t := range s.TaskManagers {
+		if t.Exists() && t.Waiting == "" {
+			n++
+		}
+	}
+	return n
+}
