@@ -17,7 +17,7 @@ func importCmd() *cobra.Command {
 	var use, replace bool
 	cmd := &cobra.Command{
 		Use: "import FILE|-", Short: "Take over the contexts of a file, such as waterwheel-hub context prints", Args: args(1, 1),
-		Example: "  kubectl -n waterwheel exec waterwheel-hub-0 -- waterwheel-hub context --config /etc/waterwheel/hub.yaml | waterwheel config import - --use",
+		Example: "  kubectl -n waterwheel exec waterwheel-hub-0 -c hub -- waterwheel-hub context --config /etc/waterwheel/hub.yaml | waterwheel config import - --use",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, err := readContexts(cmd.InOrStdin(), args[0])
 			if err != nil {

@@ -66,9 +66,9 @@ func (v invitation) write(w io.Writer) error {
 In Kubernetes, whoever runs that cluster installs the agent with:
 
 %s
-The token goes into a Secret, which the agent deletes once it has joined. The namespaces in which jobs may run, with their quotas,
-are tenants[] of the chart's values. To be read before this is allowed, on the customer's side: what the agent may do there
-(waterwheel-agent rbac says it in words), docs/security.md, and every object that would be made (helm template with the same flags).
+The token goes into a Secret, which the agent deletes once it has joined. The namespaces in which jobs may run, and their quotas,
+are tenants[] of the chart's values (docs/operations/install.md). To be read first by whoever allows it: what the agent may do
+there (docs/security.md, and in words waterwheel-agent rbac), and every object that is made (helm template with the same flags).
 
 On a host, the first three go into the agent's file, and the token into the file that its hub.tokenFile names:
 
