@@ -106,3 +106,24 @@ func TestPodsAreOnlyLookedAt(t *testing.T) {
 		}
 	}
 }
+
+func TestRightsAreTheGrantsOneByOne(t *testing.T) {
+	want := 0
+	for _, g := range rbac.Of(rbac.Agent, rbac.Own) {
+		want += len(g.Verbs) * max(1, len(g.Names))
+	}
+	got := rbac.Rights(rbac.Agent, rbac.Own)
+	if len(got) != want {
+		t.Errorf("%d rights, want %d", len(got), want)
+	}
+	for _, r := range []rbac.Right{
+		{"get", "", "secrets", rbac.KeysSecret}, {"create", "", "secrets", ""}, {"patch", "agent.waterwheel.dev", "flinkjobs/status", ""},
+	} {
+		if !slices.Contains(got, r) {
+			t.Errorf("%v is missing", r)
+		}
+	}
+	if slices.Contains(got, rbac.Right{"get", "", "secrets", ""}) {
+		t.Error("all Secrets may be read")
+	}
+}

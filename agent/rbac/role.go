@@ -93,3 +93,24 @@ func writeRule(b *strings.Builder, r Rule, indent string) {
 	}
 	fmt.Fprintf(b, "%s  verbs: [%s]\n", indent, strings.Join(r.Verbs, ", "))
 }
+
+// Right is one verb on one kind of object, or on one object by name.
+type Right struct{ Verb, Group, Resource, Name string }
+
+// Rights are the grants of a holder in a place one by one, as the API server is asked about them.
+func Rights(h Holder, p Place) []Right {
+	var out []Right
+	for _, g := range Of(h, p) {
+		names := g.Names
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, name := range names {
+			for _, verb := range g.Verbs {
+				out = append(out, Right{verb, g.Group, g.Resource, name})
+			}
+		}
+	}
+
+	return out
+}
