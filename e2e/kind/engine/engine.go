@@ -73,6 +73,19 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return own, nil
 }
 
+// Running returns the engines that answer, without starting one: that of its own
+// and the one of the environment.
+func Running(ctx context.Context, o Options) []*Engine {
+	var all []*Engine
+	own := &Engine{Host: "unix://" + filepath.Join(o.state(), socketName), Own: true}
+	for _, e := range []*Engine{own, {Host: os.Getenv("DOCKER_HOST")}} {
+		if e.answers(ctx) == nil && (e.Own || e.Host != own.Host) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 // Bind makes this engine the one of the process: kind's library asks the docker
 // command, and that the environment.
 func (e *Engine) Bind() error {

@@ -91,15 +91,17 @@ func (e *Engine) start(ctx context.Context, o Options) error {
 // one. Containers name their network.
 func daemonConfig(state, wrapper string) ([]byte, error) {
 	conf := map[string]any{
-		"data-root":        filepath.Join(state, "data"),
-		"exec-root":        filepath.Join(state, "run"),
-		"pidfile":          filepath.Join(state, pidName),
-		"hosts":            []string{"unix://" + filepath.Join(state, socketName)},
-		"storage-driver":   "overlay2",
-		"bridge":           "none",
-		"oom-score-adjust": 0, // a negative one is refused without CAP_SYS_RESOURCE
-		"log-driver":       "json-file",
-		"log-opts":         map[string]string{"max-size": "50m", "max-file": "2"},
+		"data-root":      filepath.Join(state, "data"),
+		"exec-root":      filepath.Join(state, "run"),
+		"pidfile":        filepath.Join(state, pidName),
+		"hosts":          []string{"unix://" + filepath.Join(state, socketName)},
+		"storage-driver": "overlay2",
+		"bridge":         "none",
+		// away from the pools that another daemon takes its networks from first
+		"default-address-pools": []map[string]any{{"base": "172.28.0.0/14", "size": 20}},
+		"oom-score-adjust":      0, // a negative one is refused without CAP_SYS_RESOURCE
+		"log-driver":            "json-file",
+		"log-opts":              map[string]string{"max-size": "50m", "max-file": "2"},
 	}
 	if wrapper != "" {
 		conf["runtimes"] = map[string]any{"narrow": map[string]string{"path": wrapper}}

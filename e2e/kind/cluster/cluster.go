@@ -1,0 +1,271 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/kind/pkg/cluster"
+
+	"github.com/waterwheel-io/waterwheel/e2e/kind/engine"
+)
+
+// Prefix begins the name of every cluster that this package makes.
+const Prefix = "ww-"
+
+// network is the Docker network that kind puts all nodes on.
+const network = "kind"
+
+// Cluster is a running cluster of one node.
+type Cluster struct {
+	// Name is kind's name for it, with the prefix.
+	Name string
+	// Kubeconfig is a file that reaches the API server from this machine.
+	Kubeconfig string
+	// NodeName is the node's name in Kubernetes and its container's in Docker.
+	NodeName string
+	// NodeIP is the node's address for pods of other clusters and for this
+	// machine.
+	NodeIP netip.Addr
+
+	engine   *engine.Engine
+	provider *cluster.Provider
+	dir      string
+	progress func(string)
+}
+
+// Options say what cluster to make.
+type Options struct {
+	// Name without the prefix.
+	Name string
+	// Image of the node; empty: the best that can be had (see NodeImage).
+	Image string
+	// AuditPolicy turns the API server's audit log on; see AuditMetadata.
+	AuditPolicy string
+	// Mounts of directories of this machine into the node.
+	Mounts []Mount
+	// Ports of the node that this machine listens for.
+	Ports []Port
+	// Artifacts is where to put what tells why making it failed; empty: nowhere.
+	Artifacts string
+	// Timeout for the cluster to work, from kind's beginning; zero: 5 minutes.
+	Timeout time.Duration
+	// Progress is told what goes on, a line at a time; nil for silence.
+	Progress func(line string)
+}
+
+// Mount is a directory of this machine that the node sees.
+type Mount struct {
+	Host, Node string
+	ReadOnly   bool
+}
+
+// Port is a port of the node that this machine listens for.
+type Port struct {
+	Node, Host int32
+	Address    string // empty: 127.0.0.1
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+// Create makes a cluster and returns when it works. What it could not finish it
+// removes.
+func Create(ctx context.Context, e *engine.Engine, o Options) (*Cluster, error) {
+	if !validName.MatchString(o.Name) {
+		return nil, fmt.Errorf("cluster name %q: letters, digits and dashes, at most 32", o.Name)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Minute
+	}
+	if o.Image == "" {
+		image, err := NodeImage(ctx, e, o.Progress)
+		if err != nil {
+			return nil, fmt.Errorf("node image: %w", err)
+		}
+		o.Image = image
+	}
+	c, err := handle(e, Prefix+o.Name, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.lay(o); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("cluster %s does not work after %s", c.Name, o.Timeout))
+	defer cancel()
+	began := time.Now()
+	if err := c.create(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("create cluster %s: %w", c.Name, err), c.abandon(ctx, o))
+	}
+	c.say("cluster %s works after %.0f s, node %s", c.Name, time.Since(began).Seconds(), c.NodeIP)
+	return c, nil
+}
+
+// Open returns a cluster that an earlier call made.
+func Open(ctx context.Context, e *engine.Engine, name string) (*Cluster, error) {
+	c, err := handle(e, FullName(name), nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.locate(ctx); err != nil {
+		return nil, fmt.Errorf("no cluster %s: %w", c.Name, err)
+	}
+	return c, nil
+}
+
+// List names the clusters of this package in the engine.
+func List(e *engine.Engine) ([]string, error) {
+	if err := e.Bind(); err != nil {
+		return nil, err
+	}
+	all, err := cluster.NewProvider(cluster.ProviderWithDocker()).List()
+	if err != nil {
+		return nil, fmt.Errorf("list clusters: %w", err)
+	}
+	var ours []string
+	for _, name := range all {
+		if strings.HasPrefix(name, Prefix) {
+			ours = append(ours, name)
+		}
+	}
+	return ours, nil
+}
+
+// Delete removes the cluster and what is kept of it on this machine. One that is
+// gone already is no error.
+func (c *Cluster) Delete() error {
+	if err := c.provider.Delete(c.Name, c.Kubeconfig); err != nil {
+		return fmt.Errorf("delete cluster %s: %w", c.Name, err)
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// FullName is the name with the prefix.
+func FullName(name string) string { return Prefix + strings.TrimPrefix(name, Prefix) }
+
+// Handle returns what can delete a cluster that may be half there.
+func Handle(e *engine.Engine, name string) (*Cluster, error) { return handle(e, name, nil) }
+
+// Root is where this machine keeps what belongs to clusters.
+func Root() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache directory (set HOME or XDG_CACHE_HOME): %w", err)
+	}
+	return filepath.Join(cache, "waterwheel", "e2e"), nil
+}
+
+func handle(e *engine.Engine, full string, progress func(string)) (*Cluster, error) {
+	if err := e.Bind(); err != nil {
+		return nil, err
+	}
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(root, "clusters", full)
+	c := &Cluster{
+		Name:       full,
+		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		NodeName:   full + "-control-plane",
+		engine:     e,
+		dir:        dir,
+		progress:   progress,
+	}
+	c.provider = cluster.NewProvider(cluster.ProviderWithDocker(), cluster.ProviderWithLogger(kindLog{c.say}))
+	return c, nil
+}
+
+// lay puts on this machine what the node mounts.
+func (c *Cluster) lay(o Options) error {
+	if err := os.RemoveAll(c.dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.auditDir(), 0o755); err != nil {
+		return err
+	}
+	if o.AuditPolicy == "" {
+		return nil
+	}
+	return os.WriteFile(c.policyFile(), []byte(o.AuditPolicy), 0o644)
+}
+
+func (c *Cluster) create(ctx context.Context, o Options) error {
+	conf := kindConfig(c, o)
+	err := c.provider.Create(c.Name,
+		cluster.CreateWithV1Alpha4Config(conf),
+		cluster.CreateWithNodeImage(o.Image),
+		cluster.CreateWithKubeconfigPath(c.Kubeconfig),
+		cluster.CreateWithRetain(true), // for what tells why
+	)
+	if err != nil {
+		return err
+	}
+	if err := c.locate(ctx); err != nil {
+		return err
+	}
+	return c.WaitReady(ctx)
+}
+
+// abandon keeps the reasons and removes the rest.
+func (c *Cluster) abandon(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	var err error
+	if o.Artifacts != "" {
+		err = c.DumpArtifacts(ctx, filepath.Join(o.Artifacts, c.Name))
+	}
+	return errors.Join(err, c.Delete())
+}
+
+// locate finds out where the node is.
+func (c *Cluster) locate(ctx context.Context) error {
+	out, err := c.engine.Docker(ctx, "inspect", "-f", `{{(index .NetworkSettings.Networks "`+network+`").IPAddress}}`, c.NodeName)
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(out)
+	if err != nil {
+		return fmt.Errorf("address of node %s (is it running?): %w", c.NodeName, err)
+	}
+	c.NodeIP = ip
+	return nil
+}
+
+// HostAddress returns an address of this machine that pods of every cluster
+// reach.
+func HostAddress(ctx context.Context, e *engine.Engine) (netip.Addr, error) {
+	out, err := e.Docker(ctx, "network", "inspect", network, "-f", `{{range .IPAM.Config}}{{.Gateway}} {{end}}`)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, word := range strings.Fields(out) {
+		if ip, err := netip.ParseAddr(word); err == nil && ip.Is4() {
+			return ip, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("network %s has no gateway (has a cluster been made yet?): %q", network, out)
+}
+
+// Config returns how to reach the API server from this machine.
+func (c *Cluster) Config() (*rest.Config, error) {
+	conf, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
+	return conf, nil
+}
+
+func (c *Cluster) say(format string, args ...any) {
+	if c.progress != nil {
+		c.progress(fmt.Sprintf(format, args...))
+	}
+}

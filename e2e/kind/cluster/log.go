@@ -1,0 +1,17 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/kind/pkg/log"
+)
+
+// kindLog passes on what kind says to its user. Its animated lines are left out.
+type kindLog struct{ say func(string, ...any) }
+
+func (l kindLog) Warn(s string)              { l.say("kind: %s", strings.TrimSpace(s)) }
+func (l kindLog) Warnf(f string, a ...any)   { l.Warn(fmt.Sprintf(f, a...)) }
+func (l kindLog) Error(s string)             { l.say("kind: %s", strings.TrimSpace(s)) }
+func (l kindLog) Errorf(f string, a ...any)  { l.Error(fmt.Sprintf(f, a...)) }
+func (l kindLog) V(log.Level) log.InfoLogger { return log.NoopInfoLogger{} }
