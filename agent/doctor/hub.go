@@ -91,8 +91,30 @@ func (h Hub) look(ctx context.Context) []Finding {
 	if !ours {
 		return append(found, shown, unknown(whatClock, "no certificate of the hub to compare with"))
 	}
+	if err := welcome(ctx, client); shown.Level == OK && err != nil {
+		shown = Finding{
+			Fail, whatTLS, "the hub answers, and refuses whoever has not joined yet: " + err.Error(),
+			"that is its port for admins: take hub.address from waterwheel cluster invite",
+		}
+	}
 
 	return append(found, shown, clock(state.PeerCertificates[0], h.Now()))
+}
+
+// welcome waits for the first byte, which a server of HTTP/2 sends unasked: in TLS 1.3 it looks at its client's
+// certificate, or the lack of one, only after the client's handshake is over. Silence is no refusal.
+func welcome(ctx context.Context, client *tls.Conn) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := client.SetReadDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	_, err := client.Read(make([]byte, 1))
+	if _, refused := errors.AsType[*net.OpError](err); refused && strings.Contains(err.Error(), "remote error: tls") {
+		return err
+	}
+
+	return nil
 }
 
 func unknown(what, why string) Finding { return Finding{Warn, what, "not known: " + why, ""} }
@@ -130,6 +152,9 @@ func (h Hub) connect(ctx context.Context, host, port string, proxy *url.URL) (ne
 		}
 	}
 	conn, err := h.Dial(ctx, "tcp", to)
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && proxy == nil {
+		return nil, unknown(whatTCP, "no address of "+dns.Name)
+	}
 	if err != nil {
 		return nil, Finding{Fail, whatTCP, fmt.Sprintf("no connection to %s: %v", to, err), fmt.Sprintf(
 			"let this host or namespace out to %s port %s, TCP: firewall, NetworkPolicy, security group; and see that the hub runs", host, port)}

@@ -54,6 +54,7 @@ func handshakes(cfg *tls.Config) func(net.Conn) {
 	return func(conn net.Conn) {
 		server := tls.Server(conn, cfg)
 		if server.Handshake() == nil {
+			_, _ = server.Write([]byte{0})      // as HTTP/2 does, unasked
 			_, _ = server.Read(make([]byte, 1)) // until the other end closes
 		}
 	}
@@ -126,6 +127,7 @@ func TestWhatAnswersInTheHubsPlaceIsNamed(t *testing.T) {
 	inspection.StartTLS()
 	t.Cleanup(inspection.Close) // after the parallel ones
 	agent := hubTLS(a, a.Cluster("c1", time.Hour))
+	people := identity.ServerTLS(identity.Server{Source: a.Source(a.Hub(time.Hour)), TrustDomain: "td", Check: func(identity.Peer) error { return nil }})
 	for name, tc := range map[string]struct {
 		addr   string
 		levels string
@@ -137,6 +139,7 @@ func TestWhatAnswersInTheHubsPlaceIsNamed(t *testing.T) {
 		"a hub made anew":       {listen(t, handshakes(hubTLS(other, other.Hub(time.Hour)))), "ok ok FAIL warn", "invite this cluster again"},
 		"another fleet":         {listen(t, handshakes(hubTLS(fleet, fleet.Hub(time.Hour)))), "ok ok FAIL warn", "another fleet"},
 		"an agent":              {listen(t, handshakes(agent)), "ok ok FAIL warn", "spiffe://td/cluster/c1"},
+		"its port for admins":   {listen(t, handshakes(people)), "ok ok FAIL ok", "port for admins"},
 		"plain HTTP":            {listen(t, func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); _, _ = io.Copy(io.Discard, c) }), "ok ok FAIL warn", "speaks no TLS"},
 		"one that hangs up":     {listen(t, func(net.Conn) {}), "ok ok FAIL warn", "broken off"},
 		"one that says nothing": {listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), "ok ok FAIL warn", "then silence"},
@@ -186,6 +189,14 @@ func TestANameThatIsNotKnownIsNotTheEnd(t *testing.T) {
 	if found := h.at(t, 10*time.Second); levels(found) != "FAIL ok ok ok" {
 		t.Errorf("%+v", found)
 	}
+	reached := h.Dial
+	h.Dial = func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "hub.example.org"}}
+	}
+	if found := h.at(t, 10*time.Second); levels(found) != "FAIL warn warn warn" {
+		t.Errorf("one fault told twice: %+v", found)
+	}
+	h.Dial = reached
 	h.Resolve = func(context.Context, string) ([]string, error) { return []string{"192.0.2.1", "192.0.2.2"}, nil }
 	if found := h.at(t, 10*time.Second); found[0] != (Finding{OK, whatDNS, "hub.example.org is 192.0.2.1, 192.0.2.2", ""}) {
 		t.Errorf("%+v", found[0])
