@@ -148,6 +148,7 @@ func (a *Agent) wire(ctx context.Context, deps Deps) error {
 		Store:   records{a.disk},
 		Observe: observe.New(deps.Runtime, deps.Flink, deps.Snapshots).Observe,
 		Act:     act.New(deps.Runtime, deps.Flink).Do,
+		Collect: deps.Runtime.Collect,
 		Report: func(ctx context.Context, o flink.Order, s flink.Status) error {
 			a.view.put(o, s)
 			return a.session.Report(ctx, o.UID, s)

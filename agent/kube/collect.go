@@ -43,7 +43,7 @@ func (r *Runtime) Collect(ctx context.Context, uid string, keep []flink.Run) err
 // collectRun removes what is left of a run, if it is gone indeed.
 func (r *Runtime) collectRun(ctx context.Context, s *space, run flink.Run) error {
 	left, err := r.left(ctx, s, run)
-	if err != nil || len(left.deployments)+len(left.pods) > 0 {
+	if err != nil || left.any() {
 		return err
 	}
 	if err := r.deleteAnchor(ctx, s, run); err != nil {

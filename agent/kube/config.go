@@ -85,6 +85,7 @@ func New(cfg Config) (*Runtime, error) {
 	api := rest.CopyConfig(cfg.API)
 	api.UserAgent = Manager
 	api.QPS = -1 // the reconciler bounds what goes on at once, and the API server shares itself out fairly
+	api.WarningHandler = rest.NoWarnings{}
 	client, err := kubernetes.NewForConfig(api)
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)

@@ -54,12 +54,19 @@ func (r *Runtime) endIn(ctx context.Context, s *space, run flink.Run) error {
 func (r *Runtime) deletePods(ctx context.Context, s *space, run flink.Run) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
+	var last remains
 	for {
 		rung := r.bell.heard()
 		left, err := r.left(ctx, s, run)
-		if err != nil || len(left.deployments)+len(left.pods) == 0 {
+		switch {
+		case err != nil && ctx.Err() != nil && last.any():
+			return fmt.Errorf("%s: %w", last, context.Cause(ctx))
+		case err != nil:
 			return err
+		case !left.any():
+			return nil
 		}
+		last = left
 		for i := range left.deployments {
 			d := &left.deployments[i]
 			if d.DeletionTimestamp != nil {
@@ -97,6 +104,8 @@ type remains struct {
 	deployments []appsv1.Deployment
 	pods        []corev1.Pod
 }
+
+func (l remains) any() bool { return len(l.deployments)+len(l.pods) > 0 }
 
 // left asks the API server for what there is of a run.
 func (r *Runtime) left(ctx context.Context, s *space, run flink.Run) (remains, error) {

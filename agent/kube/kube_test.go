@@ -8,21 +8,14 @@ import (
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/waterwheel-io/waterwheel/agent/kube"
-	"github.com/waterwheel-io/waterwheel/agent/reconcile"
 	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
-)
-
-var (
-	_ reconcile.Runtime   = (*kube.Runtime)(nil)
-	_ reconcile.Snapshots = kube.Snapshots{}
 )
 
 func TestARunIsMadeOnceAndFoundByAnAgentWithoutRecords(t *testing.T) {
@@ -580,5 +573,3 @@ func TestTheRunsSecretIsMadeAndNeverRead(t *testing.T) {
 		t.Error("another agent made other keys for the same run")
 	}
 }
-
-var _ = appsv1.Deployment{}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 
 	"github.com/waterwheel-io/waterwheel/agent/render"
 )
@@ -69,12 +72,15 @@ func newSpace(client kubernetes.Interface, namespace string, changed func(before
 		{&s.quotas, core, "resourcequotas", &corev1.ResourceQuota{}, "", withoutManagers},
 	} {
 		w := &watched{what: k.resource}
-		w.link.set(errors.New("not asked yet"))
+		w.link.answer(errors.New("not asked yet"))
 		lw := cache.NewFilteredListWatchFromClient(k.from, k.resource, namespace, func(o *metav1.ListOptions) { o.LabelSelector = k.selector })
 		w.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(w.link.over(lw), k.example, cache.SharedIndexInformerOptions{
 			Indexers: cache.Indexers{byJob: jobOf},
 		})
 		if err := w.SetTransform(k.keep); err != nil {
+			return nil, fmt.Errorf("watch %s: %w", k.resource, err)
+		}
+		if err := w.SetWatchErrorHandlerWithContext(quietly); err != nil {
 			return nil, fmt.Errorf("watch %s: %w", k.resource, err)
 		}
 		if _, err := w.AddEventHandler(handler(changed)); err != nil {
@@ -94,6 +100,11 @@ func (s *space) run(ctx context.Context) {
 	all.Wait()
 }
 
+// quietly logs a watch that ended: what cannot be seen is said by those who look.
+func quietly(ctx context.Context, _ *cache.Reflector, err error) {
+	klog.FromContext(ctx).V(4).Info("watch ended", "err", err)
+}
+
 // health says why what is held of the namespace may not be true any more.
 func (s *space) health() error {
 	for _, w := range s.all() {
@@ -107,21 +118,35 @@ func (s *space) health() error {
 	return nil
 }
 
-// link is whether a watch is up: the last try to list or watch went well.
+// silentLimit is how long a list or a watch may be without an answer before
+// nothing is believed any more. The client itself tries much longer.
+const silentLimit = 5 * time.Second
+
+// link is whether a watch is up: the last try to list or watch went well, and none is without an answer.
 type link struct {
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	err   error
+	asked time.Time // zero: there is no question under way
 }
 
-func (l *link) set(err error) {
+func (l *link) ask() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.err = err
+	l.asked = time.Now()
+}
+
+func (l *link) answer(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err, l.asked = err, time.Time{}
 }
 
 func (l *link) broken() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.err == nil && !l.asked.IsZero() && time.Since(l.asked) > silentLimit {
+		return fmt.Errorf("the API server has not answered since %s", clock(l.asked))
+	}
 	return l.err
 }
 
@@ -130,13 +155,15 @@ func (l *link) over(lw *cache.ListWatch) *cache.ListWatch {
 	list, watches := lw.ListWithContextFunc, lw.WatchFuncWithContext
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			l.ask()
 			found, err := list(ctx, o)
-			l.set(err)
+			l.answer(err)
 			return found, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			l.ask()
 			w, err := watches(ctx, o)
-			l.set(err)
+			l.answer(err)
 			return w, err
 		},
 	}
@@ -232,6 +259,7 @@ func (w *wakes) call(uid string) {
 // Run implements reconcile.Runtime. It is called once.
 func (r *Runtime) Run(ctx context.Context, wake func(uid string)) error {
 	r.wake.set(wake)
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(r.log.Handler()))
 	var all sync.WaitGroup
 	for _, s := range r.spaces {
 		all.Go(func() { s.run(ctx) })

@@ -251,6 +251,9 @@ func (r *Runtime) End(ctx context.Context, run flink.Run) error {
 	return errors.Join(os.RemoveAll(d.path("tmp")), os.RemoveAll(d.upload()))
 }
 
+// Collect implements reconcile.Runtime: directories of old runs go when newer ones come up, nothing else is left.
+func (r *Runtime) Collect(context.Context, string, []flink.Run) error { return nil }
+
 // again is when a process that did not end is told once more: a signal that
 // comes while a wrapper's child is about to become its command is lost.
 const again = 500 * time.Millisecond

@@ -18,8 +18,12 @@ type Runtime interface {
 	// asks for, and the program's jar where its JobManager finds it. It does not wait until they are ready. Errors
 	// that are a definite no are *flink.Refusal: RefusedNoRoom, RefusedJar, RefusedVersion.
 	Ensure(ctx context.Context, l flink.Launch) error
-	// End ends every process of the run and returns when none is left, or when ctx ends. Files stay.
+	// End ends every process of the run and returns when none is left, or when ctx ends. Files stay, and so
+	// does whatever tells of its checkpoints.
 	End(ctx context.Context, r flink.Run) error
+	// Collect removes what is left of runs of a job that have no process any more, but for those to keep: the
+	// runs that the job's record names, the current one first. It is called when nothing else is to be done.
+	Collect(ctx context.Context, uid string, keep []flink.Run) error
 	// Run watches until ctx ends and calls wake with the uid of each job of which something changed.
 	Run(ctx context.Context, wake func(uid string)) error
 }

@@ -28,6 +28,8 @@ type Config struct {
 	Store   Store
 	Observe func(context.Context, flink.Order, plan.Memory) (flink.Observed, error)
 	Act     func(context.Context, plan.Action, flink.Observed) plan.Outcome
+	// Collect removes what is left of a job's runs that are gone, but for those to keep.
+	Collect func(ctx context.Context, uid string, keep []flink.Run) error
 	// Report takes the newest status of a job. An error means that what the hub must not miss is not on record yet.
 	Report func(ctx context.Context, order flink.Order, s flink.Status) error
 	// Left is called when a job is not on record any more, while nothing else looks at it, and again as long as it
@@ -222,6 +224,11 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	if err := r.cfg.Report(ctx, order, p.Status); err != nil {
 		return time.Time{}, true, err
 	}
+	if p.Action == nil && seen.Hold == nil {
+		if err := r.collect(ctx, j.uid, p); err != nil {
+			return time.Time{}, true, err
+		}
+	}
 	if p.Gone {
 		if err := r.cfg.Store.Remove(ctx, j.uid); err != nil {
 			return time.Time{}, true, fmt.Errorf("forget deleted job: %w", err)
@@ -231,6 +238,29 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 		return p.RequeueAt, true, nil
 	}
 	return p.RequeueAt, true, r.act(ctx, j, p, seen)
+}
+
+// collect has removed what no record names any more. A job that is gone names nothing.
+func (r *Reconciler) collect(ctx context.Context, uid string, p plan.Plan) error {
+	var keep []flink.Run
+	if !p.Gone {
+		keep = named(p.Memory)
+	}
+	if err := r.cfg.Collect(ctx, uid, keep); err != nil {
+		return fmt.Errorf("collect what is left of old runs: %w", err)
+	}
+	return nil
+}
+
+// named are the runs that a memory names, the current one first.
+func named(m plan.Memory) []flink.Run {
+	var runs []flink.Run
+	for _, rec := range []*plan.RunRecord{m.Current, m.Next, m.Previous} {
+		if rec != nil {
+			runs = append(runs, rec.Run)
+		}
+	}
+	return runs
 }
 
 // effective is the order with this place's defaults. Overrides of heal and autoscale come in here.

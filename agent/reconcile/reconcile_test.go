@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,12 @@ func (w *world) config(t *testing.T) reconcile.Config {
 			}
 			return do(ctx, uid)
 		},
+		Collect: func(_ context.Context, uid string, keep []flink.Run) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.note("collect %s but %v", uid, keep)
+			return nil
+		},
 		Report: func(_ context.Context, o flink.Order, s flink.Status) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -198,6 +205,61 @@ func TestAJobIsLookedAtWithoutAnyEvent(t *testing.T) {
 		w.run(t, 10*time.Minute, nil)
 		if n := w.looks("a"); n < 9 || n > 15 {
 			t.Errorf("looked %d times in ten minutes", n)
+		}
+	})
+}
+
+func TestWhatNoRecordNamesIsCollectedWhenNothingElseIsToBeDone(t *testing.T) {
+	suspended := func(w *world) {
+		r := w.records["a"]
+		r.Order.Spec.State = flink.StateSuspended
+		run := flink.Run{UID: "a", Term: 1, Run: 3}
+		r.Memory = plan.Memory{Term: 1, LastRun: 3, Current: &plan.RunRecord{
+			Run: run, Spec: r.Order.Spec, Generation: 1, End: &plan.End{Kind: plan.EndCanceled, Listed: true, Gone: true},
+		}}
+		w.records["a"] = r
+	}
+	collected := func(w *world) []string {
+		return slices.DeleteFunc(slices.Clone(w.events), func(e string) bool { return !strings.HasPrefix(e, "collect") })
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		suspended(w)
+		w.run(t, time.Second, nil)
+		if got := collected(w); !slices.Equal(got, []string{"collect a but [t1/r3]"}) {
+			t.Errorf("suspended: %q", w.events)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		w.run(t, time.Minute, nil) // there is something to do, again and again
+		for i, e := range w.events {
+			if strings.HasPrefix(e, "act") && i > 0 && strings.HasPrefix(w.events[i-1], "collect") {
+				t.Errorf("collected by the pass that acts: %q", w.events)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		suspended(w)
+		cfg := w.config(t)
+		see := cfg.Observe
+		cfg.Observe = func(ctx context.Context, o flink.Order, m plan.Memory) (flink.Observed, error) {
+			seen, err := see(ctx, o, m)
+			seen.Hold = &flink.Hold{By: "somebody"}
+			return seen, err
+		}
+		r := reconcile.New(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		time.Sleep(5 * time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := collected(w); w.looks("a") == 0 || len(got) != 0 {
+			t.Errorf("collected while held: %q", got)
 		}
 	})
 }

@@ -154,6 +154,9 @@ func (p *Place) Ensure(_ context.Context, l flink.Launch) error {
 	return nil
 }
 
+// Collect implements reconcile.Runtime: nothing is left of ended runs.
+func (p *Place) Collect(context.Context, string, []flink.Run) error { return nil }
+
 // End implements reconcile.Runtime.
 func (p *Place) End(_ context.Context, r flink.Run) error {
 	p.mu.Lock()

@@ -7,7 +7,10 @@ import (
 )
 
 // shared are the parts that other parts of the same parent may see.
-var shared = []string{"hub/store", "agent/records"}
+var shared = []string{"hub/store", "agent/records", "agent/render"}
+
+// harnesses bring what tests of a part need and no fake can stand for: a real API server.
+var harnesses = []string{"e2e/apiserver"}
 
 // messages is the code generated from proto/. A test may hold a message in its hand anywhere; the product may not.
 const messages = module + "/proto/gen"
@@ -37,7 +40,7 @@ func direction(t *Tree) []string {
 	var out []string
 	for f, spec := range t.eachImport {
 		to, ours := strings.CutPrefix(importPath(spec), module+"/")
-		if !ours || under(to, "proto/gen") || to == f.Dir() {
+		if !ours || under(to, "proto/gen") || to == f.Dir() || f.IsTest() && underAny(to, harnesses) {
 			continue
 		}
 		if why := forbids(f.Dir(), to); why != "" {
