@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -20,10 +19,13 @@ import (
 	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
-// Config says how to become and stay a member. All but Dial and one of BundleFile and Pin are required.
+// Config says how to become and stay a member. All but Dial, one of Dir and Keeper, one of TokenFile and Token, and one of
+// BundleFile and Pin are required.
 type Config struct {
 	Dir          string // holds the key and the SVID; made if missing
+	Keeper       Keeper // holds them instead
 	TokenFile    string // the join token; deleted once it was used
+	Token        Token  // the join token instead
 	BundleFile   string // trusted roots in PEM, for the first contact and beside the hub's later bundles
 	Pin          string // of the hub's root, instead of a bundle: see identity.Pin
 	TrustDomain  string
@@ -80,27 +82,34 @@ type Agent struct {
 	message string
 }
 
-// New reads what an earlier life left in the directory, and makes the key if there is none. It does not touch the network.
+// New reads what an earlier life left, and makes the key if there is none. It does not touch the network.
 func New(cfg Config) (*Agent, error) {
 	if cfg.BundleFile == "" && cfg.Pin == "" {
 		return nil, errors.New("joining a hub needs its root: name a bundle file or a pin")
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the identity directory: %w", err)
+	if cfg.Keeper == nil {
+		dir, err := openDirectory(cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Keeper = dir
 	}
-	key, err := loadOrMakeKey(cfg.Dir)
+	if cfg.Token == nil {
+		cfg.Token = tokenFile(cfg.TokenFile)
+	}
+	key, err := loadOrMakeKey(cfg.Keeper)
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, key: key, rotated: make(chan struct{}, 1), joined: make(chan struct{})}
-	kept, err := loadSVID(cfg.Dir)
+	kept, err := loadSVID(cfg.Keeper)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, err
 	default:
 		if err := a.use(kept); err != nil {
-			return nil, fmt.Errorf("using the SVID in %s: %w", cfg.Dir, err)
+			return nil, fmt.Errorf("using the SVID in %s: %w", cfg.Keeper, err)
 		}
 	}
 
@@ -180,18 +189,18 @@ func (a *Agent) step(ctx context.Context) (time.Duration, error) {
 
 // join trades the token, if there is one that was not refused yet, for an SVID.
 func (a *Agent) join(ctx context.Context, ended *svid) (time.Duration, error) {
-	token, err := readToken(a.cfg.TokenFile)
+	token, err := a.cfg.Token.Read()
 	if err != nil {
 		return 0, err
 	}
 	switch {
 	case token == "" && ended == nil:
-		a.say(fmt.Sprintf("not joined: put a join token into %s", a.cfg.TokenFile))
+		a.say(fmt.Sprintf("not joined: put a join token into %s", a.cfg.Token))
 
 		return look, nil
 	case token == "":
 		a.say(fmt.Sprintf("certificate ended %s: invite cluster %s again and put the new token into %s; its jobs run on",
-			ended.notAfter().UTC().Format(time.RFC3339), ended.cluster, a.cfg.TokenFile))
+			ended.notAfter().UTC().Format(time.RFC3339), ended.cluster, a.cfg.Token))
 
 		return look, nil
 	case token == a.refused:
@@ -209,15 +218,15 @@ func (a *Agent) join(ctx context.Context, ended *svid) (time.Duration, error) {
 	}
 	if ended != nil && got.id != ended.id {
 		a.refused = token
-		a.say(fmt.Sprintf("join token is for %s, but this directory belongs to %s: join another cluster with an empty directory",
-			got.id, ended.id))
+		a.say(fmt.Sprintf("join token is for %s, but the identity in %s belongs to %s: join another cluster with an empty one",
+			got.id, a.cfg.Keeper, ended.id))
 
 		return look, nil
 	}
 	if err := a.take(got); err != nil {
 		return 0, err
 	}
-	if err := os.Remove(a.cfg.TokenFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := a.cfg.Token.Discard(); err != nil {
 		// It is worth nothing any more.
 		a.cfg.Logger.Warn("used join token cannot be deleted", telemetry.Err(err))
 	}
@@ -242,7 +251,7 @@ func (a *Agent) renew(ctx context.Context) error {
 
 // take keeps a new SVID, then uses it, then tells the session.
 func (a *Agent) take(s *svid) error {
-	if err := s.save(a.cfg.Dir); err != nil {
+	if err := s.save(a.cfg.Keeper); err != nil {
 		return err
 	}
 	if err := a.use(s); err != nil {

@@ -20,6 +20,69 @@ const (
 	svidFile = "svid.json"
 )
 
+// Keeper keeps the key and the SVID between two lives of the agent.
+type Keeper interface {
+	// Load returns what is kept under a name, or an error that is fs.ErrNotExist.
+	Load(name string) ([]byte, error)
+	// Replace keeps data under a name, whole and durably.
+	Replace(name string, data []byte) error
+	// String says where it keeps things, for people.
+	String() string
+}
+
+// Token is where the join token comes from.
+type Token interface {
+	// Read returns the token, "" if there is none.
+	Read() (string, error)
+	// Discard destroys a token that was used. One that is not there is no error.
+	Discard() error
+	// String says where it is, for people.
+	String() string
+}
+
+// directory is a Keeper on a host.
+type directory string
+
+// openDirectory makes the directory if it is missing.
+func openDirectory(dir string) (directory, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the identity directory: %w", err)
+	}
+
+	return directory(dir), nil
+}
+
+// Load implements Keeper.
+func (d directory) Load(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(string(d), name))
+}
+
+// Replace implements Keeper.
+func (d directory) Replace(name string, data []byte) error {
+	return replace(filepath.Join(string(d), name), data)
+}
+
+// String implements Keeper.
+func (d directory) String() string { return string(d) }
+
+// tokenFile is a Token in a file.
+type tokenFile string
+
+// Read implements Token.
+func (f tokenFile) Read() (string, error) { return readToken(string(f)) }
+
+// Discard implements Token.
+func (f tokenFile) Discard() error {
+	if err := os.Remove(string(f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+
+	return nil
+}
+
+// String implements Token.
+func (f tokenFile) String() string { return string(f) }
+
 // svid is one certificate of this agent with all that belongs to it. Never changed once made.
 type svid struct {
 	cluster string
@@ -40,7 +103,7 @@ type record struct {
 	Bundle  string    `json:"bundle"` // PEM
 }
 
-func (s *svid) save(dir string) error {
+func (s *svid) save(to Keeper) error {
 	text, err := json.MarshalIndent(record{
 		Cluster: s.cluster, ID: s.id.String(), RenewAt: s.renewAt.Round(0),
 		Chain:  string(identity.EncodeCertificates(s.chain...)),
@@ -50,12 +113,12 @@ func (s *svid) save(dir string) error {
 		return fmt.Errorf("encoding the SVID: %w", err)
 	}
 
-	return replace(filepath.Join(dir, svidFile), text)
+	return to.Replace(svidFile, text)
 }
 
-func loadSVID(dir string) (*svid, error) {
-	name := filepath.Join(dir, svidFile)
-	text, err := os.ReadFile(name)
+func loadSVID(from Keeper) (*svid, error) {
+	name := from.String()
+	text, err := from.Load(svidFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the SVID: %w", err)
 	}
@@ -77,13 +140,12 @@ func loadSVID(dir string) (*svid, error) {
 	return s, nil
 }
 
-func loadOrMakeKey(dir string) (*ecdsa.PrivateKey, error) {
-	name := filepath.Join(dir, keyFile)
-	text, err := os.ReadFile(name)
+func loadOrMakeKey(in Keeper) (*ecdsa.PrivateKey, error) {
+	text, err := in.Load(keyFile)
 	if err == nil {
 		key, err := identity.DecodeKey(text)
 		if err != nil {
-			return nil, fmt.Errorf("reading the agent's key in %s: %w", name, err)
+			return nil, fmt.Errorf("reading the agent's key in %s: %w", in, err)
 		}
 
 		return key, nil
@@ -99,7 +161,7 @@ func loadOrMakeKey(dir string) (*ecdsa.PrivateKey, error) {
 		return nil, err
 	}
 
-	return key, replace(name, text)
+	return key, in.Replace(keyFile, text)
 }
 
 // readToken is the join token in a file, "" if there is no file or nothing in it.
