@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,7 +141,9 @@ func TestAClusterLooksAsReviewed(t *testing.T) {
 	dark := wellPlace()
 	dark.Server = func(context.Context) (string, time.Time, error) { return "", time.Time{}, no }
 	dark.Missing = func(context.Context, string, []Right) ([]Right, error) { return nil, no }
-	dark.Served = func(context.Context, string, string) (bool, error) { return false, no }
+	dark.Served = func(context.Context, string, string) (bool, error) {
+		return false, fmt.Errorf("ask: %w", &url.Error{Op: "Get", URL: "https://10.0.0.1:443/apis", Err: no})
+	}
 	dark.Account = dark.servedBy
 	dark.Quotas = func(context.Context, string) ([]Left, error) { return nil, no }
 	golden(t, "dark.txt", looked(t, dark))

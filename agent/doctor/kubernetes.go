@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -116,6 +117,15 @@ func KubernetesChecks(k Kubernetes) []Check {
 	return append(checks, told(k.images()))
 }
 
+// reason is an error without the address that was asked: the line says what that was about.
+func reason(err error) string {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+
+	return err.Error()
+}
+
 // told is a check that needs nobody's answer.
 func told(f Finding) Check {
 	return Check{What: f.What, Look: func(context.Context) []Finding { return []Finding{f} }}
@@ -125,7 +135,7 @@ func (k Kubernetes) server(ctx context.Context) []Finding {
 	version, at, err := k.Server(ctx)
 	if err != nil {
 		return []Finding{{
-			Fail, "API server", "does not answer: " + err.Error(),
+			Fail, "API server", "does not answer: " + reason(err),
 			"run this in the agent's pod or with a kubeconfig; see that NetworkPolicies let it out to the API server",
 		}, unknown("cluster clock", "the API server does not answer")}
 	}
@@ -149,7 +159,7 @@ func (k Kubernetes) crd(ctx context.Context) []Finding {
 	there, err := k.Served(ctx, k.Records.GroupVersion, k.Records.Resource)
 	switch {
 	case err != nil:
-		return []Finding{{Fail, "CRD", fmt.Sprintf("whether %s are served could not be asked: %v", name, err), "see the line of the API server"}}
+		return []Finding{{Fail, "CRD", fmt.Sprintf("whether %s are served could not be asked: %s", name, reason(err)), "see the line of the API server"}}
 	case !there:
 		return []Finding{{
 			Fail, "CRD", name + " are not served: the agent has nowhere to keep its records",
@@ -165,7 +175,7 @@ func (k Kubernetes) rights(ctx context.Context, namespace string, want []Right) 
 	missing, err := k.Missing(ctx, namespace, want)
 	switch {
 	case err != nil:
-		return Finding{Fail, what, "could not be asked: " + err.Error(), "see the line of the API server"}
+		return Finding{Fail, what, "could not be asked: " + reason(err), "see the line of the API server"}
 	case len(missing) > 0:
 		return Finding{
 			Fail, what, fmt.Sprintf("the agent may not %s", list(missing)),
@@ -181,7 +191,7 @@ func (k Kubernetes) excess(ctx context.Context, namespace string) Finding {
 	what := "limits in " + namespace
 	missing, err := k.Missing(ctx, namespace, tooMuch)
 	if err != nil {
-		return unknown(what, err.Error())
+		return unknown(what, reason(err))
 	}
 	has := slices.DeleteFunc(slices.Clone(tooMuch), func(r Right) bool { return slices.Contains(missing, r) })
 	if len(has) > 0 {
@@ -213,7 +223,7 @@ func (k Kubernetes) accounts(ctx context.Context, namespace string) Finding {
 	for _, name := range k.Accounts {
 		there, err := k.Account(ctx, namespace, name)
 		if err != nil {
-			return Finding{Fail, what, fmt.Sprintf("%s could not be asked for: %v", name, err), "see the line of the rights there"}
+			return Finding{Fail, what, fmt.Sprintf("%s could not be asked for: %s", name, reason(err)), "see the line of the rights there"}
 		}
 		if !there {
 			missing = append(missing, name)
@@ -233,7 +243,7 @@ func (k Kubernetes) quota(ctx context.Context, namespace string) Finding {
 	what := "quota of " + namespace
 	left, err := k.Quotas(ctx, namespace)
 	if err != nil {
-		return Finding{Fail, what, "could not be asked: " + err.Error(), "see the line of the rights there"}
+		return Finding{Fail, what, "could not be asked: " + reason(err), "see the line of the rights there"}
 	}
 	if len(left) == 0 {
 		return Finding{OK, what, "none: what its nodes have", ""}
