@@ -55,12 +55,14 @@ type MetricsConfig struct {
 	Public bool   `yaml:"public"`
 }
 
-// RuntimeConfig is the place where runs live. Kind is "process": this host.
+// RuntimeConfig is the place where runs live. Kind is "process", this host, or "kubernetes".
 type RuntimeConfig struct {
 	Kind   string            `yaml:"kind"`
 	Flink  map[string]string `yaml:"flink"`  // home of a distribution by version, such as "2.3"
 	Java   string            `yaml:"java"`   // the java binary; default: from PATH
 	UsrLib string            `yaml:"usrlib"` // what local:///opt/flink/usrlib stands for; default: <dir>/usrlib
+
+	Kubernetes KubernetesConfig `yaml:"kubernetes"`
 }
 
 // StorageConfig is where state goes.
@@ -105,7 +107,11 @@ func (c *Config) setDefaults() {
 		c.Listen = "127.0.0.1:9464"
 	}
 	if c.Runtime.Kind == "" {
-		c.Runtime.Kind = "process"
+		c.Runtime.Kind = kindProcess
+	}
+	if c.Runtime.Kind == kindKubernetes {
+		c.Runtime.Kubernetes.setDefaults()
+		return // nothing of what runs leave is on this host
 	}
 	if c.Runtime.UsrLib == "" {
 		c.Runtime.UsrLib = filepath.Join(c.Dir, "usrlib")
@@ -128,8 +134,14 @@ func (c Config) Validate() error {
 	need(err == nil, "hub.address", fmt.Sprintf("%q must be host:port of the hub's agents' listener", c.Hub.Address))
 	need(c.Hub.TrustDomain != "", "hub.trustDomain", "name the trust domain that `cluster invite` printed")
 	need(c.Hub.CAFile != "" || c.Hub.CAPin != "", "hub.caFile", "name the hub's root certificate file, or its pin in hub.caPin")
-	need(c.Runtime.Kind == "process", "runtime.kind", fmt.Sprintf("%q is not known, use process", c.Runtime.Kind))
-	need(len(c.Runtime.Flink) > 0, "runtime.flink", "name the home of at least one Flink distribution by version")
+	switch c.Runtime.Kind {
+	case kindProcess:
+		need(len(c.Runtime.Flink) > 0, "runtime.flink", "name the home of at least one Flink distribution by version")
+	case kindKubernetes:
+		errs = append(errs, c.Runtime.Kubernetes.validate()...)
+	default:
+		need(false, "runtime.kind", fmt.Sprintf("%q is not known, use process or kubernetes", c.Runtime.Kind))
+	}
 	if addr := c.Health.Listen; addr != "" {
 		_, _, err := net.SplitHostPort(addr)
 		need(err == nil, "health.listen", fmt.Sprintf("%q must be host:port", addr))
