@@ -30,13 +30,8 @@ func (c *Cluster) DumpArtifacts(ctx context.Context, dir string) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	objects := filepath.Join(dir, "objects")
-	if err := os.MkdirAll(objects, 0o755); err != nil {
-		return err
-	}
-	for _, kind := range dumped(strings.Fields(kinds)) {
-		errs = append(errs, c.keepOutput(ctx, filepath.Join(objects, kind+".yaml"), "get", kind, "-A", "-o", "yaml", "--ignore-not-found"))
-	}
+	all := strings.Join(dumped(strings.Fields(kinds)), ",")
+	errs = append(errs, c.keepOutput(ctx, filepath.Join(dir, "objects.yaml"), "get", all, "-A", "-o", "yaml", "--ignore-not-found"))
 	return errors.Join(errs...)
 }
 

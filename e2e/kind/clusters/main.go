@@ -29,7 +29,7 @@ func say(line string) { fmt.Fprintln(os.Stderr, line) }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("what? up, down, list, load, kubectl or dump")
+		return errors.New("what? up, down, list, load, kubectl, dump or check")
 	}
 	e, err := engine.Open(ctx, engine.Options{Progress: say})
 	if err != nil {
@@ -47,6 +47,8 @@ func run(ctx context.Context, args []string) error {
 		return load(ctx, e, rest[0], rest[1:])
 	case verb == "kubectl" && len(rest) > 1:
 		return kubectl(ctx, e, rest[0], rest[1:])
+	case verb == "check" && len(rest) == 2:
+		return check(ctx, e, rest[0], rest[1])
 	case verb == "dump" && len(rest) == 2:
 		c, err := cluster.Open(ctx, e, rest[0])
 		if err != nil {
