@@ -83,7 +83,7 @@ func (r *Runtime) jobService(ctx context.Context, s *space, uid string, runs []*
 	if err != nil {
 		return err
 	}
-	if drift, err := s.drift(want); err != nil || drift == "" {
+	if drift, err := r.drift(s, want); err != nil || drift == "" {
 		return err
 	}
 	if _, _, ok := s.live("Service", want.Name); !ok {
@@ -94,14 +94,13 @@ func (r *Runtime) jobService(ctx context.Context, s *space, uid string, runs []*
 
 // createJobService makes the job's Service, unless somebody else has one of that name: theirs stays as it is.
 func (r *Runtime) createJobService(ctx context.Context, s *space, want *corev1.Service) error {
-	key := s.namespace + "/" + want.Name
-	if r.isForeign(key) {
+	if r.memo.foreign(s.namespace, want) {
 		return nil
 	}
 	made, err := r.client.CoreV1().Services(s.namespace).Create(ctx, want, metav1.CreateOptions{FieldManager: Manager})
 	if apierrors.IsAlreadyExists(err) {
-		r.log.Warn("the job's Service cannot be made: there is another of that name", "service", key)
-		r.setForeign(key)
+		r.log.Warn("the job's Service cannot be made: there is another of that name", "service", want.Name, "namespace", s.namespace)
+		r.memo.setForeign(s.namespace, want)
 		return nil
 	}
 	if err != nil {
@@ -125,22 +124,4 @@ func (r *Runtime) deleteJobServices(ctx context.Context, s *space, uid string) e
 		}
 	}
 	return nil
-}
-
-// maxForeign bounds the names that are remembered as somebody else's.
-const maxForeign = 1024
-
-func (r *Runtime) isForeign(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.foreign[key]
-}
-
-func (r *Runtime) setForeign(key string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.foreign == nil || len(r.foreign) >= maxForeign {
-		r.foreign = map[string]bool{}
-	}
-	r.foreign[key] = true
 }

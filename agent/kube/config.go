@@ -49,9 +49,10 @@ type Runtime struct {
 	events *events
 	wake   wakes
 
-	mu      sync.Mutex // guards master, foreign
-	master  []byte
-	foreign map[string]bool // Services that are not ours, by namespace/name
+	memo memo
+
+	masterMu sync.Mutex // guards master; held while it is read, so that it is once
+	master   []byte
 }
 
 // Connect finds the API server: by a kubeconfig file, or as a pod of its cluster if there is none.

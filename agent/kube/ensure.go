@@ -48,6 +48,9 @@ type ensuring struct {
 }
 
 func (e *ensuring) do(ctx context.Context) error {
+	if err := e.admit(); err != nil {
+		return err
+	}
 	anchor, err := e.anchor(ctx)
 	if err != nil {
 		return err
@@ -62,7 +65,7 @@ func (e *ensuring) do(ctx context.Context) error {
 		before = append(before, func(ctx context.Context) error { return e.createSecret(ctx, e.launch, e.place, anchor) })
 	}
 	for _, want := range objects {
-		drift, err := e.space.drift(want)
+		drift, err := e.drift(e.space, want)
 		if err != nil {
 			return err
 		}
@@ -80,6 +83,21 @@ func (e *ensuring) do(ctx context.Context) error {
 		return err
 	}
 	return together(ctx, pods)
+}
+
+// admit refuses a run that has no pods yet and for which there is no room: one
+// that is there is not given up for want of it.
+func (e *ensuring) admit() error {
+	for _, name := range []string{render.JobManagerName(e.launch.Run), render.TaskManagerName(e.launch.Run)} {
+		if _, _, ok := e.space.live("Deployment", name); ok {
+			return nil
+		}
+	}
+	room, want := e.space.room(), e.launch.Spec.MemoryBytes()
+	if want > room.Free() {
+		return refuse(flink.RefusedNoRoom, "the run declares %d MiB of memory, %s leaves %d MiB", want>>20, room.Limit, max(room.Free(), 0)>>20)
+	}
+	return nil
 }
 
 // together does all at once and returns when all are done.
@@ -100,7 +118,7 @@ func (e *ensuring) wantsSecret() bool {
 		return true
 	}
 	return slices.ContainsFunc(e.space.seen(e.launch.Run.UID), func(x *seen) bool {
-		return x.run == e.launch.Run && x.secretMissing()
+		return x.run == e.launch.Run && e.secretMissing(x)
 	})
 }
 
@@ -178,7 +196,7 @@ func (e *ensuring) put(ctx context.Context, want render.Object) error {
 
 // applyTo applies an object and waits until the watches show it.
 func (r *Runtime) applyTo(ctx context.Context, s *space, want render.Object) error {
-	_, text, err := applied(want)
+	w, text, err := applied(want)
 	if err != nil {
 		return err
 	}
@@ -189,6 +207,9 @@ func (r *Runtime) applyTo(ctx context.Context, s *space, want render.Object) err
 		return answered(title(want), s.namespace, err)
 	}
 	r.log.Debug("object applied", "object", title(want), "namespace", s.namespace)
+	if d := differs(w, fields(done.Object)); d != "" && r.memo.yield(s.namespace, want, d) {
+		r.log.Warn("the cluster changes what is applied, and it stays so", "object", title(want), "namespace", s.namespace, "difference", d)
+	}
 	s.awaitVersion(ctx, r, kind, name, done.GetResourceVersion())
 	return nil
 }

@@ -23,9 +23,9 @@ const (
 type events struct {
 	client kubernetes.Interface
 
-	mu   sync.Mutex // guards all below
-	last time.Time
-	kept map[types.UID]answer
+	mu    sync.Mutex // guards all below
+	asked time.Time  // last, about any pod
+	kept  map[types.UID]answer
 }
 
 type answer struct {
@@ -37,7 +37,14 @@ func newEvents(client kubernetes.Interface) *events {
 	return &events{client: client, kept: map[types.UID]answer{}}
 }
 
-// why is the newest warning about a pod, "" if there is none or it is too early to ask.
+// last is what was last found about a pod.
+func (e *events) last(uid types.UID) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.kept[uid].words
+}
+
+// why is what the newest event that matters says of a pod, "" if there is none or it is too early to ask.
 func (e *events) why(ctx context.Context, p *corev1.Pod) string {
 	words, ask := e.turn(p.UID, time.Now())
 	if !ask {
@@ -51,7 +58,7 @@ func (e *events) why(ctx context.Context, p *corev1.Pod) string {
 	if err != nil {
 		return words // the pod is told of all the same
 	}
-	words = newestWarning(found.Items)
+	words = telling(found.Items)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.kept) >= eventsKept {
@@ -66,23 +73,26 @@ func (e *events) turn(uid types.UID, now time.Time) (words string, ask bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a, ok := e.kept[uid]
-	if ok && now.Sub(a.at) < eventsAgain || now.Sub(e.last) < eventsEach {
+	if ok && now.Sub(a.at) < eventsAgain || now.Sub(e.asked) < eventsEach {
 		return a.words, false
 	}
-	e.last = now
+	e.asked = now
 	return a.words, true
 }
 
-func newestWarning(all []corev1.Event) string {
+// telling is the newest event that says why a pod does not work: a warning, or
+// that an image is being pulled, which takes its time.
+func telling(all []corev1.Event) string {
 	var newest time.Time
 	words := ""
 	for i := range all {
-		at := all[i].LastTimestamp.Time
+		e := &all[i]
+		at := e.LastTimestamp.Time
 		if at.IsZero() {
-			at = all[i].EventTime.Time
+			at = e.EventTime.Time
 		}
-		if all[i].Type == corev1.EventTypeWarning && !at.Before(newest) {
-			newest, words = at, limited(all[i].Reason+": "+all[i].Message)
+		if (e.Type == corev1.EventTypeWarning || e.Reason == "Pulling") && !at.Before(newest) {
+			newest, words = at, limited(e.Reason+": "+e.Message)
 		}
 	}
 	return words

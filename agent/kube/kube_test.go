@@ -3,8 +3,11 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -348,47 +351,55 @@ func TestADefiniteNoIsARefusal(t *testing.T) {
 
 func TestQuotasAreTheRoomAndSayWhyPodsAreNotMade(t *testing.T) {
 	c := newCluster(t)
-	hard := corev1.ResourceList{corev1.ResourceLimitsMemory: resource.MustParse("2Gi"), corev1.ResourceRequestsMemory: resource.MustParse("8Gi")}
-	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "jobs"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
-	if _, err := c.admin.CoreV1().ResourceQuotas(c.namespace).Create(t.Context(), q, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	for name, hard := range map[string]corev1.ResourceList{
+		"jobs": {corev1.ResourceLimitsMemory: resource.MustParse("5Gi"), corev1.ResourceRequestsMemory: resource.MustParse("4Gi")},
+		"pods": {corev1.ResourcePods: resource.MustParse("1")},
+	} {
+		q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
+		if _, err := c.admin.CoreV1().ResourceQuotas(c.namespace).Create(t.Context(), q, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	a := c.agent(c.config())
-	l := launchOf(uid(1), 1) // 3 GiB
-	c.eventually("room", func() string {
+	l := launchOf(uid(1), 1) // 3 GiB, three pods
+	want := flink.Room{MemoryTotal: 4 << 30, Limit: "resource quota jobs of namespace " + c.namespace}
+	is := func() string {
 		_, room, err := a.Observe(t.Context(), l.Run.UID)
-		if err != nil || room.MemoryTotal != 2<<30 || room.MemoryUsed != 0 || room.Limit != "resource quota jobs of namespace "+c.namespace {
+		if err != nil || room != want {
+			return fmt.Sprintf("%+v, %v", room, err)
+		}
+		return ""
+	}
+	c.eventually("the tightest counts", is)
+	c.eventually("quotas are in force", func() string {
+		q, err := c.admin.CoreV1().ResourceQuotas(c.namespace).Get(t.Context(), "pods", metav1.GetOptions{})
+		if err != nil || len(q.Status.Hard) == 0 {
 			return "not yet"
 		}
 		return ""
 	})
 	a.ensure(l)
-	var room flink.Room
-	c.eventually("a pod that may not be made says so", func() string {
-		runs, r, err := a.Observe(t.Context(), l.Run.UID)
-		if err != nil || len(runs) != 1 {
-			return errText(err)
-		}
-		room = r
-		words := runs[0].JobManager.Waiting
-		for _, p := range runs[0].TaskManagers {
+	c.eventually("pods that may not be made say so", func() string {
+		o, _ := a.look(l.Run)
+		words := o.JobManager.Waiting
+		for _, p := range o.TaskManagers {
 			words += p.Waiting
 		}
-		if !strings.Contains(words, "exceeded quota: jobs") {
+		if !o.JobManager.Exists() || o.TaskManagersAlive() != 2 || !strings.Contains(words, "exceeded quota: pods") {
 			return "waits: " + words
 		}
 		return ""
 	})
-	c.eventually("what is not there yet is counted", func() string {
-		_, room, _ = a.Observe(t.Context(), l.Run.UID)
-		if room.MemoryUsed != l.Spec.MemoryBytes() {
-			return room.Limit
-		}
-		return ""
-	})
-	if room.Free() >= 0 {
-		t.Errorf("room: %+v", room)
+	want.MemoryUsed = l.Spec.MemoryBytes() // pods that are not there yet are counted
+	c.eventually("what is used", is)
+	r, ok := errors.AsType[*flink.Refusal](a.Ensure(t.Context(), launchOf(uid(2), 1)))
+	if !ok || r.Kind != flink.RefusedNoRoom || !strings.Contains(r.Error(), "resource quota jobs") {
+		t.Errorf("a second run: %v", r)
 	}
+	if got := c.maps(launchOf(uid(2), 1).Run); len(got) != 0 {
+		t.Errorf("a refused run left %v", got)
+	}
+	a.ensure(l)
 }
 
 func TestBlindIsAnErrorAndNeverNothing(t *testing.T) {
@@ -573,3 +584,42 @@ func TestTheRunsSecretIsMadeAndNeverRead(t *testing.T) {
 		t.Error("another agent made other keys for the same run")
 	}
 }
+
+func TestAJobInSyncCostsNoRequest(t *testing.T) {
+	c := newCluster(t)
+	var asked atomic.Int64
+	c.api.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(q *http.Request) (*http.Response, error) {
+			if q.URL.Query().Get("watch") == "" {
+				asked.Add(1)
+			}
+			return next.RoundTrip(q)
+		})
+	})
+	a := c.agent(c.config())
+	l := launchOf(uid(1), 1)
+	a.ensure(l)
+	c.flinkMaps(l.Run, 1)
+	pass := func() {
+		t.Helper()
+		o, _ := a.look(l.Run)
+		if len(o.Drift) != 0 {
+			t.Fatalf("drift: %v", o.Drift)
+		}
+		if err := a.Collect(t.Context(), l.Run.UID, []flink.Run{l.Run}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass() // makes the job's Service
+	before := asked.Load()
+	for range 100 {
+		pass()
+	}
+	if n := asked.Load() - before; n != 0 {
+		t.Errorf("%d requests for a job in sync", n)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }

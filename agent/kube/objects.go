@@ -104,7 +104,7 @@ func (s *space) live(kind, name string) (runtime.Object, metav1.Object, bool) {
 }
 
 // drift says, for people, how an object of a run is not what it was made as; "" if it is.
-func (s *space) drift(want render.Object) (string, error) {
+func (r *Runtime) drift(s *space, want render.Object) (string, error) {
 	live, meta, ok := s.live(want.GetObjectKind().GroupVersionKind().Kind, want.GetName())
 	if !ok {
 		return title(want) + " is missing", nil
@@ -120,8 +120,9 @@ func (s *space) drift(want render.Object) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if d := differs(w, have); d != "" {
-		return title(want) + ": " + d, nil
+	d := differs(w, have)
+	if d == "" || d == r.memo.yielded(s.namespace, want) {
+		return "", nil
 	}
-	return "", nil
+	return title(want) + ": " + d, nil
 }

@@ -145,7 +145,9 @@ func (r *Runtime) observed(ctx context.Context, s *space, x *seen) (flink.RunObs
 		}
 	}
 	var err error
-	o.Drift, err = s.driftOf(x)
+	if o.Drift, err = r.driftOf(s, x); err == nil && x.anchor != nil && r.secretMissing(x) {
+		o.Drift = append(o.Drift, "Secret "+render.RESTName(x.run)+" is missing")
+	}
 	return o, err
 }
 
@@ -202,7 +204,7 @@ func (r *Runtime) lookUp(ctx context.Context, pods []*corev1.Pod, procs []flink.
 
 // driftOf lists what of a run is missing or not as it was made. A run without an
 // anchor is on its way out: its objects go with it.
-func (s *space) driftOf(x *seen) ([]string, error) {
+func (r *Runtime) driftOf(s *space, x *seen) ([]string, error) {
 	if x.anchor == nil {
 		if x.jobManager == nil && x.taskManager == nil {
 			return nil, nil
@@ -218,7 +220,7 @@ func (s *space) driftOf(x *seen) ([]string, error) {
 	}
 	var out []string
 	for _, want := range objects {
-		d, err := s.drift(want)
+		d, err := r.drift(s, want)
 		if err != nil {
 			return nil, err
 		}
@@ -226,24 +228,24 @@ func (s *space) driftOf(x *seen) ([]string, error) {
 			out = append(out, d)
 		}
 	}
-	if x.secretMissing() {
-		out = append(out, "Secret "+render.RESTName(x.run)+" is missing")
-	}
 	return out, nil
 }
 
 // secretMissing reports whether the run's Secret is known to be gone. Secrets
-// cannot be read; a pod that cannot have it says so.
-func (x *seen) secretMissing() bool {
-	missing := fmt.Sprintf("%q not found", render.RESTName(x.run))
-	for _, p := range x.pods {
-		for _, c := range p.Status.ContainerStatuses {
-			if w := c.State.Waiting; w != nil && strings.Contains(w.Message, missing) {
-				return true
-			}
-		}
+// cannot be read here; a pod that waits for it says so, and goes on saying so for
+// a while after it was made again.
+func (r *Runtime) secretMissing(x *seen) bool {
+	if r.madeLately(x.run) {
+		return false
 	}
-	return false
+	missing := fmt.Sprintf("%q not found", render.RESTName(x.run))
+	return slices.ContainsFunc(x.pods, func(p *corev1.Pod) bool {
+		s := mainStatus(p)
+		if s.State.Running != nil || p.DeletionTimestamp != nil {
+			return false
+		}
+		return strings.Contains(waiting(p), missing) || strings.Contains(r.events.last(p.UID), missing)
+	})
 }
 
 // hasHA reports whether a run was made with high availability.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,14 +82,17 @@ func nodeLost(p *corev1.Pod) string {
 	if c == nil || p.Spec.NodeName == "" {
 		return ""
 	}
-	s := mainStatus(p)
 	// The control plane marks the pods of a node that is silent; their containers keep the last word of their kubelet.
 	lost := c.Status == corev1.ConditionUnknown || p.Status.Reason == "NodeLost" ||
-		c.Status == corev1.ConditionFalse && s.Ready && s.State.Running != nil && len(p.Spec.ReadinessGates) == 0 && len(p.Spec.Containers) == 1
+		c.Status == corev1.ConditionFalse && len(p.Spec.ReadinessGates) == 0 && allReady(p.Status.ContainerStatuses)
 	if !lost {
 		return ""
 	}
 	return fmt.Sprintf("its node %s has not answered since %s", p.Spec.NodeName, clock(c.LastTransitionTime.Time))
+}
+
+func allReady(all []corev1.ContainerStatus) bool {
+	return len(all) > 0 && !slices.ContainsFunc(all, func(s corev1.ContainerStatus) bool { return !s.Ready || s.State.Running == nil })
 }
 
 // containerWaits says why a container does not run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,8 +23,8 @@ const masterKey = "master"
 // agent cannot speak to the runs that it was used for: they are taken for lost
 // and started again, from their newest checkpoints.
 func (r *Runtime) masterSecret(ctx context.Context) ([]byte, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.masterMu.Lock()
+	defer r.masterMu.Unlock()
 	if r.master != nil {
 		return r.master, nil
 	}
@@ -64,7 +65,8 @@ func (r *Runtime) createSecret(ctx context.Context, l flink.Launch, place render
 		KeyStore: k.KeyStore, TrustStore: k.TrustStore, Client: k.Client, CA: k.CA, Password: k.Password,
 	}, anchor.UID)
 	_, err = r.client.CoreV1().Secrets(place.Namespace).Create(ctx, s, metav1.CreateOptions{FieldManager: Manager})
-	if apierrors.IsAlreadyExists(err) {
+	if err == nil || apierrors.IsAlreadyExists(err) {
+		r.memo.secretMade(l.Run, time.Now())
 		return nil
 	}
 	return answered(title(s), place.Namespace, err)

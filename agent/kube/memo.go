@@ -1,0 +1,79 @@
+package kube
+
+import (
+	"sync"
+	"time"
+
+	"github.com/waterwheel-io/waterwheel/agent/render"
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// maxMemo bounds each kind of thing that is remembered.
+const maxMemo = 4096
+
+// secretSettles is how long a pod may go on saying that a Secret is missing which was made meanwhile: kubelet looks again at growing distances.
+const secretSettles = 2 * time.Minute
+
+// memo is what a Runtime has learned about its cluster. All of it can be lost: it
+// is learned again by one more write. The zero value is ready.
+type memo struct {
+	mu      sync.Mutex
+	left    map[string]string       // by object: in which way the cluster changes it at once, against which nothing is done
+	others  map[string]bool         // by object: somebody else has one of that name
+	secrets map[flink.Run]time.Time // when a run's Secret was last made, or was there
+}
+
+func objectKey(namespace string, o render.Object) string { return namespace + "/" + title(o) }
+
+// yield remembers how an object differs from what was just applied: admission has
+// the last word, and to apply it again would be a fight. It reports whether that is new.
+func (m *memo) yield(namespace string, o render.Object, difference string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := objectKey(namespace, o)
+	if m.left[key] == difference {
+		return false
+	}
+	if m.left == nil || len(m.left) >= maxMemo {
+		m.left = map[string]string{}
+	}
+	m.left[key] = difference
+	return true
+}
+
+func (m *memo) yielded(namespace string, o render.Object) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left[objectKey(namespace, o)]
+}
+
+func (m *memo) setForeign(namespace string, o render.Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.others == nil || len(m.others) >= maxMemo {
+		m.others = map[string]bool{}
+	}
+	m.others[objectKey(namespace, o)] = true
+}
+
+func (m *memo) foreign(namespace string, o render.Object) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.others[objectKey(namespace, o)]
+}
+
+func (m *memo) secretMade(run flink.Run, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.secrets == nil || len(m.secrets) >= maxMemo {
+		m.secrets = map[flink.Run]time.Time{}
+	}
+	m.secrets[run] = at
+}
+
+// madeLately reports whether a run's Secret was made so shortly ago that its pods may not know.
+func (r *Runtime) madeLately(run flink.Run) bool {
+	r.memo.mu.Lock()
+	defer r.memo.mu.Unlock()
+	return time.Since(r.memo.secrets[run]) < secretSettles
+}
