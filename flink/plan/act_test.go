@@ -33,7 +33,7 @@ func (w *world) act(a plan.Action) plan.Outcome {
 		})
 	case plan.EndRun:
 		if r := w.find(a.Run); r != nil && !w.fault.undead {
-			w.killAll(r)
+			w.endRun(r)
 		}
 		return plan.Outcome{}
 	}
@@ -56,6 +56,10 @@ func (w *world) killAll(r *run) {
 	w.killJM(r)
 	for _, t := range r.tms {
 		if t.lives() {
+			if r.kube != nil {
+				t.start = w.now
+				continue
+			}
 			t.dead, t.code = true, 143
 		}
 	}
@@ -66,11 +70,18 @@ func (w *world) killJM(r *run) {
 		r.jm.dead, r.jm.code = true, 137
 	}
 	r.job, r.others, r.triggers, r.silent = nil, nil, nil, time.Time{}
+	if r.kube != nil {
+		w.restartJM(r)
+	}
 }
 
 func (w *world) killTM(r *run) {
 	for _, t := range r.tms {
 		if t.lives() {
+			if r.kube != nil {
+				t.start = w.now
+				return
+			}
 			t.dead, t.code = true, 137
 			return
 		}
@@ -92,7 +103,14 @@ func (w *world) ensure(l flink.Launch) plan.Outcome {
 	r := w.find(l.Run)
 	if r == nil {
 		r = &run{launch: l}
+		if w.kubernetes {
+			r.kube = &kube{jmGone: true, tmGone: true}
+		}
 		w.runs = append(w.runs, r)
+	}
+	if r.kube != nil {
+		w.ensureKube(r)
+		return plan.Outcome{}
 	}
 	if !r.jm.lives() {
 		r.jm = &process{start: w.now}
@@ -136,8 +154,11 @@ func (w *world) startJob(r *run, s flink.Submission) {
 	if p := w.fault.restore; p != nil {
 		from, w.fault.restore = *p, nil
 	}
-	j := &job{id: s.JobID, state: flink.JobInitializing, since: w.now, wrong: from != s.SnapshotPath}
+	j := &job{id: s.JobID, state: flink.JobInitializing, since: w.now, start: w.now, wrong: from != s.SnapshotPath}
 	r.job = j
+	if k := r.kube; k != nil {
+		k.submitted(s.SnapshotPath, w.disk[flink.NormalizePath(from)].id)
+	}
 	for path := range w.hid {
 		j.wrong = j.wrong || !w.told[path]
 	}
@@ -154,8 +175,12 @@ func (w *world) startJob(r *run, s flink.Submission) {
 		}
 		return
 	}
-	if snap.run.IsZero() && from == s.SnapshotPath {
-		w.high = snap.pos // somebody else's state: the output starts there
+	switch {
+	case from != s.SnapshotPath:
+	case snap.run.IsZero(), from == flink.NormalizePath(w.order.RestartFrom):
+		w.high = snap.pos // somebody else's state, or what a person named: the output starts there
+	case snap.wrong && w.kubernetes:
+		w.sin("%s is handed in from %s, written by a job that came from elsewhere than told", r.launch.Run, from)
 	}
 	j.wrong = j.wrong || snap.wrong || w.unheard != ""
 	j.pos, j.from, j.chk = snap.pos, snap.pos, snap.id

@@ -69,6 +69,9 @@ func clone(m plan.Memory) plan.Memory {
 // judge holds one plan against the laws.
 func (w *world) judge(ob flink.Observed, p plan.Plan) {
 	w.judgeWords(p)
+	if w.hold != nil && (p.Action != nil || p.Gone) {
+		w.sin("held, and yet acts: %s", p.Situation)
+	}
 	switch a := p.Action.(type) {
 	case plan.EnsureRun:
 		if w.order.Deleted && !w.hasJob(a.Launch.Run) {
@@ -97,11 +100,17 @@ func (w *world) judge(ob flink.Observed, p plan.Plan) {
 	}
 }
 
-func (w *world) hasJob(id flink.Run) bool { r := w.find(id); return r != nil && r.job != nil }
+func (w *world) hasJob(id flink.Run) bool {
+	r := w.find(id)
+	return r != nil && (r.job != nil || r.kube != nil && r.kube.graph)
+}
 
 // judgeEnd holds that nothing healthy is ended, and no old run before the new one is proven.
 func (w *world) judgeEnd(a plan.EndRun, p plan.Plan) {
 	r := w.find(a.Run)
+	if r != nil && r.kube != nil && !r.silent.IsZero() && r.leads(w.now) && r.job != nil && !flink.JobTerminal(r.job.state) && !w.order.Deleted {
+		w.sin("%s is ended as %s although its JobManager leads: %s", a.Run, p.Situation, p.Status.Message)
+	}
 	if r == nil || r.job == nil || flink.JobTerminal(r.job.state) || !r.silent.IsZero() {
 		return
 	}

@@ -27,47 +27,53 @@ func (p *pass) noteDrift(r *RunRecord, s flink.RunObserved) {
 	}
 }
 
-// putBack makes a run's objects again that are gone or were changed by hand.
-// drifted is false when none is; now is false while it waits before the next try.
-func (p *pass) putBack(r *RunRecord, s flink.RunObserved) (pl Plan, now, drifted bool) {
-	gone := r.HA && !s.JobManager.Exists()
-	if len(s.Drift) == 0 && !gone {
-		return Plan{}, false, false
+// drifted reports whether a run's objects are gone or were changed by hand, and
+// whether they are to be put back now: ever later, while that does not last.
+func (p *pass) drifted(r *RunRecord, s flink.RunObserved) (is, now bool) {
+	is = len(s.Drift) > 0 || r.HA && !s.JobManager.Exists()
+	return is, is && !p.now.Before(p.putBackAt(r))
+}
+
+func (p *pass) putBackAt(r *RunRecord) time.Time {
+	if r.Drift.Times == 0 {
+		return time.Time{}
 	}
+	return r.Drift.At.Add(backoff(r.Drift.Times, time.Second, driftMax))
+}
+
+// putBack makes again what drifted of a run's objects, or says when.
+func (p *pass) putBack(r *RunRecord, s flink.RunObserved) Plan {
+	gone := r.HA && !s.JobManager.Exists()
 	sit, what := Drifted, driftWords(s.Drift)
 	if gone || s.TaskManagersAlive() < int(r.Spec.TaskManagers()) {
 		sit = ObjectsMissing
 	}
-	if what == "" {
-		what = "its JobManager is missing"
-	}
 	st := p.healing()
-	if s.REST.Job != nil && s.REST.Job.AllRunning() && st == flink.Failing {
-		st = p.goingOn()
+	if j := s.REST.Job; st == flink.Failing && (r != p.m.Current || j != nil && j.AllRunning()) {
+		st = p.state(r)
+		if r.Phase == PhaseProven {
+			st = p.goingOn()
+		}
 	}
-	msg := fmt.Sprintf("Run %s is not as it was made: %s; puts it back", r.Run, what)
-	if gone && len(p.lastSeen(r)) > 0 {
+	msg := fmt.Sprintf("Run %s is not as it was made: %s; puts it back", r.Run, or(what, "its JobManager is missing"))
+	if gone {
 		msg += ", and it goes on by itself from " + p.lastSeen(r)
 	}
 	if n := r.Drift.Times; n > 0 {
-		msg += fmt.Sprintf("; done %d times before", n)
+		msg += "; put back " + times(n) + " before"
 	}
-	stalled := ""
+	how := said{requeue: quick}
 	if r.Drift.Times >= driftFight {
-		stalled = "Drift"
+		how.stalled = "Drift"
 		msg += ", so somebody or something changes it on purpose: find out who, or hold the job"
 	}
-	at := time.Time{}
-	if r.Drift.Times > 0 {
-		at = r.Drift.At.Add(backoff(r.Drift.Times, time.Second, driftMax))
-	}
-	if p.now.Before(at) {
-		return p.say(sit, st, fmt.Sprintf("%s; next try at %s%s", msg, clock(at), lastTry(r)), said{stalled: stalled, requeue: at.Sub(p.now)}), false, true
+	if at := p.putBackAt(r); p.now.Before(at) {
+		how.requeue = at.Sub(p.now)
+		return p.say(sit, st, fmt.Sprintf("%s; next try at %s%s", msg, clock(at), lastTry(r)), how)
 	}
 	r.Drift = DriftRecord{Times: r.Drift.Times + 1, At: p.now}
-	return p.say(sit, st, msg+lastTry(r), said{
-		action: EnsureRun{Launch: p.launchOf(r)}, stalled: stalled, requeue: quick,
-	}), true, true
+	how.action = EnsureRun{Launch: p.launchOf(r)}
+	return p.say(sit, st, msg+lastTry(r), how)
 }
 
 // launchOf is what a run's Flink cluster is brought up from, and put back from.

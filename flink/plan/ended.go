@@ -123,21 +123,17 @@ func (p *pass) listing(c *RunRecord) Plan {
 	n := p.seen.Newest
 	switch {
 	case c.HAFault != "":
-		sit := Situation(c.HAFault)
-		return p.say(sit, flink.Failed, fmt.Sprintf("Run %s is over (%s), and its newest checkpoint cannot be told for certain: %s", c.Run, p.why(c), p.ask(c)),
-			said{stalled: c.HAFault, requeue: slow})
-	case n == nil || n.Run != c.Run:
+		return p.ask(c, Situation(c.HAFault), "its newest checkpoint cannot be told for certain")
+	case n == nil, n.Run != c.Run, c.HA && p.now.Sub(c.End.GoneAt) < readAfter:
 		return p.wait(p.lossSituation(c), p.endState(), quick, "Run %s is over (%s); looks for its newest checkpoint", c.Run, p.why(c))
 	case n.Err != "" && c.HA:
-		return p.say(SnapshotsUnread, flink.Failed, fmt.Sprintf("Run %s is over (%s), and its newest snapshot cannot be told for certain (%s): %s",
-			c.Run, p.why(c), bounded(n.Err), p.ask(c)), said{stalled: "SnapshotsUnread", requeue: slow})
+		return p.ask(c, SnapshotsUnread, "its newest snapshot cannot be told for certain ("+bounded(n.Err)+")")
 	case n.Err != "":
 		return p.say(SnapshotsUnread, p.endState(), fmt.Sprintf("Run %s is over (%s), and its state storage cannot be read: %s; trying again", c.Run, p.why(c), n.Err),
 			said{stalled: "SnapshotsUnread", requeue: slow})
 	}
 	if c.HA {
-		return p.say(SnapshotMissing, flink.Failed, fmt.Sprintf("Run %s is over (%s); what is on record of it, %s, is older than what was seen: %s",
-			c.Run, p.why(c), orNone(n.Snapshot.Path), p.ask(c)), said{stalled: "SnapshotMissing", requeue: slow})
+		return p.ask(c, SnapshotMissing, "the newest on record of it is older than what was seen: "+orNone(n.Snapshot.Path))
 	}
 	return p.say(SnapshotMissing, flink.Failed, fmt.Sprintf(
 		"Run %s is over (%s); checkpoint %s was completed and cannot be found now, newest found: %s. Not started from an older state; bring it back, or delete the job",
@@ -204,6 +200,11 @@ func (p *pass) backingOff(c *RunRecord) Plan {
 // warm ones, and the old run once its successor is proven.
 func (p *pass) leftovers() (Plan, bool) {
 	left := p.left()
+	if len(left) == 0 && p.now.Sub(p.m.SweptAt) >= lookAgain {
+		if left = p.remains(); len(left) > 0 {
+			p.m.SweptAt = p.now
+		}
+	}
 	if len(left) == 0 {
 		return Plan{}, false
 	}
@@ -220,6 +221,26 @@ func (p *pass) left() []flink.Run {
 		}
 	}
 	return left
+}
+
+// remains lists the runs that are gone but for their high availability data, and
+// from which nothing is to be read any more.
+func (p *pass) remains() []flink.Run {
+	var runs []flink.Run
+	for _, s := range p.seen.Runs {
+		c := p.m.Current
+		read := c != nil && c.Run == s.Run && c.End != nil && c.End.Listed && c.End.Gone
+		if remnant(s) && (read || !p.named(s.Run)) {
+			runs = append(runs, s.Run)
+		}
+	}
+	return runs
+}
+
+// remnant reports whether of a run nothing is left but its high availability data.
+func remnant(s flink.RunObserved) bool {
+	h := s.HA
+	return !s.Alive() && h != nil && h.Err == "" && (h.Graph || h.Pointers || !h.Renewed.IsZero())
 }
 
 func (p *pass) named(r flink.Run) bool {

@@ -14,11 +14,11 @@ import (
 const (
 	hungAfter  = 5 * time.Minute  // a JobManager silent this long, without its lease and for no known reason, is hung
 	leaseDead  = 2 * time.Minute  // a lease not renewed for this long is held by nobody
-	leaseFresh = 30 * time.Second // one renewed since then is held by a JobManager that works
-	leaseQuick = 6 * time.Second  // less than any lease lasts: nobody else leads before
+	leaseQuick = 6 * time.Second  // one renewed since then is held by a JobManager that works; nobody else leads before
 	goneFor    = 10 * time.Second // a job that is neither there nor on record this long is over
 	comesBack  = 10 * time.Minute // one on record that does not come is not waited for longer
 	troubled   = 3 * time.Minute  // a recovery that takes longer is told as a trouble
+	readAfter  = time.Second      // what a run's last process wrote is on record everywhere by then
 	exactFor   = 2 * time.Second  // pointers read while no task ran are the last word for this long
 )
 
@@ -43,6 +43,7 @@ func (p *pass) noteHA(c *RunRecord, s flink.RunObserved) {
 	}
 	c.HA = true
 	p.noteLife(c, s)
+	defer p.noteDown(c, s)
 	h, j := *s.HA, s.REST.Job
 	if h.Err != "" {
 		return
@@ -58,9 +59,28 @@ func (p *pass) noteHA(c *RunRecord, s flink.RunObserved) {
 	}
 	if own(c, h.Newest) {
 		p.takePointer(c, h.Newest)
+		if j != nil {
+			c.Proof = max(c.Proof, h.Newest)
+		}
 	}
-	if j == nil || !j.AllRunning() {
-		c.ExactAt = p.seen.At
+	if lasts := s.JobManager.Waiting != "" || p.silence(s) > hungAfter; !lasts && c.recently(c.DownAt, p.now) {
+		c.ExactAt = p.seen.At // read after its tasks were seen not to run, and they do not yet
+	}
+}
+
+// recently reports whether a look at a run is so short ago that nothing was completed since.
+func (c *RunRecord) recently(at, now time.Time) bool {
+	return !at.IsZero() && now.Sub(at) <= exactFor
+}
+
+// noteDown remembers when a run's tasks were last seen not to run, while that may end.
+func (p *pass) noteDown(c *RunRecord, s flink.RunObserved) {
+	j := s.REST.Job
+	switch {
+	case j != nil && j.AllRunning():
+		c.DownAt, c.ExactAt = time.Time{}, time.Time{}
+	case s.JobManager.Waiting == "" && p.silence(s) <= hungAfter:
+		c.DownAt = p.seen.At
 	}
 }
 
@@ -116,14 +136,14 @@ func (p *pass) takePointer(c *RunRecord, n int64) {
 // what the run came from while it had none.
 func lifeFits(c *RunRecord, j flink.JobObserved) (why string, ok bool) {
 	switch n, is := ownCheckpoint(c, j); {
-	case is && n >= c.Newest:
+	case is && n >= c.Proof:
 		return "", true
 	case is:
-		return fmt.Sprintf("its JobManager brought it back from checkpoint %d, and %d was completed", n, c.Newest), false
-	case c.Newest > 0 && j.Restored == nil:
-		return fmt.Sprintf("its JobManager started it empty, and checkpoint %d was completed", c.Newest), false
-	case c.Newest > 0:
-		return fmt.Sprintf("its JobManager brought it back from %s, and checkpoint %d was completed", flink.NormalizePath(j.Restored.Path), c.Newest), false
+		return fmt.Sprintf("its JobManager brought it back from checkpoint %d, and %d was completed", n, c.Proof), false
+	case c.Proof > 0 && j.Restored == nil:
+		return fmt.Sprintf("its JobManager started it empty, and checkpoint %d was completed", c.Proof), false
+	case c.Proof > 0:
+		return fmt.Sprintf("its JobManager brought it back from %s, and checkpoint %d was completed", flink.NormalizePath(j.Restored.Path), c.Proof), false
 	}
 	return restoredFits(c, j)
 }
@@ -149,21 +169,13 @@ func (p *pass) lastWord(c *RunRecord, s flink.RunObserved) {
 	if n, is := ownCheckpoint(c, *j); is {
 		p.takePointer(c, n)
 	}
-	h := flink.HAData{}
-	if s.HA != nil && s.HA.Err == "" && s.HA.Pointers && (c.Restored != "" || c.Intended == "") {
-		h = *s.HA
-		if own(c, h.Newest) {
-			p.takePointer(c, h.Newest)
-		}
-	}
 	_, back := ownCheckpoint(c, *j)
 	storage := j.Cause != nil && failure.ClassifyCause(j.Cause, failure.AtRunning).ID == "storage-broken"
 	switch {
-	case h.Pointers:
 	case !j.Latest.IsZero() && j.Latest.Path == c.Checkpoint.Path: // Flink's newest is the newest that is known
 	case j.Latest.IsZero() && back && j.Restored.ID >= c.Newest:
 	case j.Latest.IsZero() && j.Restored != nil && c.Newest == 0: // it wrote none
-	case !c.ExactAt.IsZero() && p.now.Sub(c.ExactAt) <= exactFor:
+	case c.recently(c.ExactAt, p.now):
 	case c.Newest == 0 && c.RunningAt.IsZero() && c.Phase == PhaseSubmitted: // it never ran
 	case c.Newest == 0 && c.Intended == "" && !storage:
 	default:
@@ -186,6 +198,9 @@ func (p *pass) settle(c *RunRecord) {
 // is left, from its high availability data: nobody writes that any more.
 func (p *pass) notePointers(c *RunRecord, s flink.RunObserved) {
 	h := s.HA
+	if p.now.Sub(c.End.GoneAt) < readAfter {
+		return
+	}
 	if !c.HA || h == nil || h.Err != "" || !h.Pointers || c.HAFault != "" || c.StopDir != "" || c.End.Kind == EndStopped {
 		return
 	}
@@ -240,7 +255,7 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 		return "its JobManager did not bring the job back within " + age(comesBack)
 	case !s.REST.Reachable && p.silence(s) >= silentAfter && p.changed(c) && !p.renewed(h, leaseDead):
 		return "its JobManager has not answered for " + age(p.silence(s)) + ", and something else is wanted now"
-	case !s.REST.Reachable && p.silence(s) >= hungAfter && s.JobManager.Waiting == "" && !p.renewed(h, leaseDead):
+	case !s.REST.Reachable && p.idle(c, s) >= hungAfter && !p.renewed(h, leaseDead):
 		return "its JobManager has not answered for " + age(p.silence(s)) + " and does not renew its lease"
 	}
 	return ""
@@ -248,6 +263,21 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 
 // changed reports whether something else than the current run as it is is wanted.
 func (p *pass) changed(c *RunRecord) bool { return p.order.Deleted || p.suspend() || p.outdated(c) }
+
+// idle is how long a run's JobManager has not answered although it could: it
+// was not started lately, and nothing kept it from working.
+func (p *pass) idle(c *RunRecord, s flink.RunObserved) time.Duration {
+	since := s.REST.SilentSince
+	for _, t := range []time.Time{s.JobManager.StartedAt, c.WorksSince} {
+		if t.After(since) {
+			since = t
+		}
+	}
+	if s.REST.SilentSince.IsZero() || s.JobManager.Waiting != "" {
+		return 0
+	}
+	return p.now.Sub(since)
+}
 
 // silence is how long a run's REST has not answered.
 func (p *pass) silence(s flink.RunObserved) time.Duration {
@@ -265,8 +295,8 @@ func (p *pass) renewed(h flink.HAData, d time.Duration) bool {
 // recovering looks after a run that heals itself, or that only needs its objects
 // back. ok is false when nothing stands against the usual.
 func (p *pass) recovering(c *RunRecord, s flink.RunObserved) (pl Plan, ok bool) {
-	if back, now, drifted := p.putBack(c, s); drifted && (now || !s.JobManager.Exists()) {
-		return back, true
+	if is, now := p.drifted(c, s); now || is && !s.JobManager.Exists() {
+		return p.putBack(c, s), true
 	}
 	if !c.HA {
 		return Plan{}, false
@@ -274,7 +304,7 @@ func (p *pass) recovering(c *RunRecord, s flink.RunObserved) (pl Plan, ok bool) 
 	j := s.REST.Job
 	switch {
 	case j == nil && s.REST.JobsListed && (c.Seen || c.Phase == PhaseProven):
-		return p.comingBack(c), true
+		return p.comingBack(c, s), true
 	case j != nil && !c.Life.First && !c.Life.Proven && !c.Life.Start.IsZero():
 		return p.proveLife(c, *j)
 	}
@@ -282,7 +312,7 @@ func (p *pass) recovering(c *RunRecord, s flink.RunObserved) (pl Plan, ok bool) 
 }
 
 // comingBack waits for a job that its JobManager brings back by itself.
-func (p *pass) comingBack(c *RunRecord) Plan {
+func (p *pass) comingBack(c *RunRecord, s flink.RunObserved) Plan {
 	took := time.Duration(0)
 	if !c.Absent.IsZero() {
 		took = p.now.Sub(c.Absent)
@@ -290,6 +320,14 @@ func (p *pass) comingBack(c *RunRecord) Plan {
 	stalled := ""
 	if took > troubled {
 		stalled = "RecoveryLate"
+	}
+	switch h := s.HA; {
+	case h == nil:
+	case h.Err != "":
+		return p.say(Recovering, p.healing(), fmt.Sprintf("Run %s's JobManager is there without the job, for %s now, and its high availability data cannot be seen: %s",
+			c.Run, age(took), bounded(h.Err)), said{stalled: stalled, requeue: time.Second})
+	case !h.Graph:
+		return p.wait(Recovering, p.healing(), time.Second, "Run %s's JobManager is there without the job, for %s now, and nothing of it is on record", c.Run, age(took))
 	}
 	return p.say(Recovering, p.healing(), fmt.Sprintf("Run %s's JobManager started again and brings the job back by itself, for %s now, from %s",
 		c.Run, age(took), p.lastSeen(c)), said{stalled: stalled, requeue: time.Second})
@@ -313,6 +351,7 @@ func (p *pass) proveLife(c *RunRecord, j flink.JobObserved) (Plan, bool) {
 	}
 	if n, is := ownCheckpoint(c, j); is {
 		p.takePointer(c, n)
+		c.Proof = max(c.Proof, n)
 	}
 	return Plan{}, false
 }
@@ -356,12 +395,14 @@ func (p *pass) silentHA(c *RunRecord, s flink.RunObserved) Plan {
 		st = p.stopState()
 	case s.JobManager.Waiting != "":
 		st = flink.Failing
+	case !c.Life.Start.IsZero() && s.JobManager.StartedAt.After(c.Life.Start):
+		st = flink.Failing // it has not brought the job back yet
 	case silence > 10*time.Second:
 		st = flink.Unknown
 	}
 	restarts := ""
 	if n := s.JobManager.Restarts; n > 0 {
-		restarts = fmt.Sprintf(", started again %d times", n)
+		restarts = ", started again " + times(n)
 	}
 	var h flink.HAData
 	if s.HA != nil {
@@ -374,7 +415,8 @@ func (p *pass) silentHA(c *RunRecord, s flink.RunObserved) Plan {
 		msg += "; once it works it goes on by itself from " + p.lastSeen(c)
 	case h.Err != "":
 		msg += "; its high availability data cannot be seen: " + h.Err
-	case p.renewed(h, leaseFresh):
+	case silence < leaseQuick:
+	case p.renewed(h, leaseQuick):
 		msg += "; REST cannot be reached from the agent; the JobManager renews its lease, so it is left alone"
 		if silence > time.Minute {
 			stalled = "RESTUnreachable"

@@ -38,12 +38,12 @@ func (p *pass) keep() Plan {
 		return p.damaged(c, s)
 	}
 	p.m.Next = nil
-	back, _, drifted := p.putBack(c, s)
+	drifted, _ := p.drifted(c, s)
 	switch {
 	case missing:
 		return healing
 	case drifted:
-		return back
+		return p.putBack(c, s)
 	case !c.Reduced.IsZero() && p.now.Sub(c.Reduced) >= silentAfter:
 		return p.stop(TaskManagerHung, flink.Failing, "to replace it, since one of its TaskManagers lives and does nothing for "+age(silentAfter))
 	}

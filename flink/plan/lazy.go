@@ -26,9 +26,10 @@ func (m Memory) OnlyNewerSnapshot(old Memory) bool {
 	}
 	if c, o := m.Current, old.Current; c != nil && o != nil && c.Run == o.Run && newerCheckpoint(c.Checkpoint, o.Checkpoint) {
 		c.Checkpoint = o.Checkpoint
-		if c.Newest > o.Newest {
-			c.Newest = o.Newest
-		}
+		c.Newest, c.Proof = min(c.Newest, o.Newest), min(c.Proof, o.Proof)
+	}
+	if c, o := m.Current, old.Current; c != nil && o != nil && c.Run == o.Run && !c.DownAt.IsZero() && !o.DownAt.IsZero() {
+		c.DownAt, c.ExactAt = o.DownAt, o.ExactAt // of use within seconds alone
 	}
 	if len(m.Said.Conditions) == len(old.Said.Conditions) {
 		for i := range m.Said.Conditions {

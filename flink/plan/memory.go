@@ -96,11 +96,14 @@ type RunRecord struct {
 	Life      Life      // that its job is in, with high availability
 	Recovered time.Time // when its job last proved that it came back by itself
 	Newest    int64     // highest number of a checkpoint of its own that was seen, over REST or on its record
+	Proof     int64     // the same, seen while its job was in a proven life: a later life comes from this one or a later
+	DownAt    time.Time // when its tasks were last seen not to run; zero while they do
 	ExactAt   time.Time // when its record of checkpoints was last read while none could be added
 	Absent    time.Time // since when its JobManager is there without the job; zero while not
 
 	RestoredID int64       // number of the snapshot it came from
 	Waiting    time.Time   // since when a process of it exists and does not work; zero while all do
+	WorksSince time.Time   // when its processes last had nothing to wait for any more
 	Drift      DriftRecord // how often its objects were put back
 
 	End *End
@@ -127,6 +130,7 @@ type End struct {
 	Snapshot flink.Snapshot // what it left: the savepoint of its stop, or its newest checkpoint once Listed
 	Listed   bool           // its directory was read after all its processes were gone, or needs no reading
 	Gone     bool           // no process of it is left
+	GoneAt   time.Time      // when that was first seen
 	Counted  bool           // it went into Memory.Failures
 }
 

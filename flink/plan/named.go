@@ -44,14 +44,16 @@ func (p *pass) checkNamed(st flink.JobState) (Plan, bool) {
 	return Plan{}, true
 }
 
-// ask says how a person tells where to start from, when that is not to be known here.
-func (p *pass) ask(c *RunRecord) string {
+// ask leaves it to a person where to start from, since that is not to be known for certain here.
+func (p *pass) ask(c *RunRecord, sit Situation, why string) Plan {
+	p.m.Next = nil
 	seen := "no checkpoint of it was seen"
 	if !p.m.Snapshot.IsZero() {
-		seen = fmt.Sprintf("the last one seen is %s", p.m.Snapshot.Path)
+		seen = "the last one seen is " + p.m.Snapshot.Path
 	}
 	if c.StopDir != "" {
 		seen += ", and it was being stopped with a savepoint below " + c.StopDir
 	}
-	return fmt.Sprintf("%s; there may be a newer one. Find it and run `waterwheel restart %s --from PATH`", seen, p.order.Name)
+	return p.say(sit, flink.Failed, fmt.Sprintf("Run %s is over (%s), and %s: %s; there may be a newer one. Find it and run `waterwheel restart %s --from PATH`",
+		c.Run, p.why(c), why, seen, p.order.Name), said{stalled: string(sit), requeue: slow})
 }

@@ -166,7 +166,7 @@ func (p *pass) noteSnapshot(c *RunRecord, j flink.JobObserved) {
 	k.Run = c.Run
 	c.Checkpoint = k
 	if c.HA {
-		c.Newest = max(c.Newest, k.ID)
+		c.Newest, c.Proof = max(c.Newest, k.ID), max(c.Proof, k.ID)
 	}
 	p.m.Snapshot, p.m.HadSnapshot = k, true
 }
@@ -242,6 +242,9 @@ func (p *pass) noteMissing(c *RunRecord, s flink.RunObserved) {
 func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
 	e := c.End
 	if !s.Alive() {
+		if c.HA && e.GoneAt.IsZero() {
+			e.GoneAt = p.now
+		}
 		e.Gone = true
 	}
 	if e.Listed || !e.Gone {
@@ -251,7 +254,7 @@ func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	n := p.seen.Newest
-	if n == nil || n.Run != c.Run || n.Err != "" || c.HAFault != "" {
+	if n == nil || n.Run != c.Run || n.Err != "" || c.HAFault != "" || c.HA && p.now.Sub(e.GoneAt) < readAfter {
 		return
 	}
 	found := n.Snapshot

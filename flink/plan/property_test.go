@@ -29,8 +29,9 @@ var lines = []string{
 var pauses = []string{"50ms", "100ms", "150ms", "200ms", "300ms", "400ms", "500ms", "1s", "2s", "3s", "5s", "10s", "30s", "2m"}
 
 // play has things happen to a job in any order at any time. A thing that cannot happen then does not.
-func play(t *rapid.T, s *script, more ...string) {
-	all := append(append([]string(nil), lines...), more...)
+func play(t *rapid.T, s *script) { playLines(t, s, lines) }
+
+func playLines(t *rapid.T, s *script, all []string) {
 	must(t, s.do("run "+rapid.SampledFrom([]string{"30s", "30s", "1s", "3100ms", "10s"}).Draw(t, "start")))
 	for range rapid.IntRange(1, 25).Draw(t, "steps") {
 		if rapid.IntRange(0, 2).Draw(t, "what") > 0 {

@@ -137,6 +137,17 @@ func (p *pass) transition(sit Situation, st flink.JobState, msg string, run int3
 	p.m.Said.Transitions = p.m.Said.Transitions[max(0, len(p.m.Said.Transitions)-flink.MaxTransitions):]
 }
 
+// times is a count for people.
+func times(n int) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
 func or(a, b string) string {
 	if a != "" {
 		return a

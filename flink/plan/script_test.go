@@ -104,11 +104,31 @@ var verbs = map[string]func(s *script, rest string) error{
 	"cancel": func(s *script, _ string) error {
 		return s.withJob(func(s *script, r *run) { r.job.become(flink.JobCanceled, s.w.now) })
 	},
-	"finish": func(s *script, _ string) error { return s.withJob((*script).finishJob) },
-	"restart": func(s *script, _ string) error {
-		s.w.order.Restart++
+	"finish":  func(s *script, _ string) error { return s.withJob((*script).finishJob) },
+	"restart": (*script).restart,
+	"kubernetes": func(s *script, rest string) error {
+		s.w.kubernetes, s.w.keepsHA = true, rest != "forgets"
 		return nil
 	},
+	"ha": (*script).setHA,
+	"wait": func(s *script, rest string) error {
+		part, words, _ := strings.Cut(rest, " ")
+		return s.setWait(part, words)
+	},
+	"drift": func(s *script, rest string) error {
+		r, err := s.current()
+		if err == nil {
+			r.kube.drift = append(r.kube.drift, rest)
+		}
+		return err
+	},
+	"hold": func(s *script, rest string) error {
+		by, why, _ := strings.Cut(rest, " ")
+		s.w.hold = &flink.Hold{By: by, Reason: why, Since: s.w.now}
+		return nil
+	},
+	"unhold": func(s *script, _ string) error { s.w.hold = nil; return nil },
+	"quota":  func(s *script, rest string) error { s.w.limit = rest; return nil },
 	"delete": func(s *script, rest string) error {
 		s.w.order.Deleted, s.w.order.Policy = true, flink.DeletePolicy(rest)
 		return nil
@@ -134,6 +154,20 @@ var verbs = map[string]func(s *script, rest string) error{
 	},
 	"lose":  func(s *script, _ string) error { s.move(s.w.disk, s.w.hid); return nil },
 	"bring": func(s *script, _ string) error { s.move(s.w.hid, s.w.disk); return nil },
+}
+
+// restart asks for a new run, from a snapshot that is named: "newest" is the newest there is in truth.
+func (s *script) restart(rest string) error {
+	from := strings.TrimSpace(strings.TrimPrefix(rest, "--from"))
+	if from == "newest" {
+		from = s.w.newestInTruth()
+		if from == "" {
+			return fmt.Errorf("there is none")
+		}
+	}
+	s.w.order.Restart++
+	s.w.order.RestartFrom = from
+	return nil
 }
 
 func (s *script) move(from, to map[string]snapshot) {
@@ -310,6 +344,12 @@ func (s *script) failJob(rest string) error {
 	return s.withJob(func(s *script, r *run) {
 		r.job.become(flink.JobFailed, s.w.now)
 		r.job.cause = cause(rest)
+		if r.kube != nil {
+			r.kube.graph, r.kube.pointers = false, false
+		}
+		if strings.Contains(rest, "checkpoint storage") {
+			r.job.latest, r.job.restored, r.job.done = flink.Snapshot{}, nil, 0
+		}
 		s.w.failTriggers(r, "the job failed")
 	})
 }
@@ -382,6 +422,8 @@ func (s *script) setFault(rest string) error {
 		f.ensure = &flink.Refusal{Kind: flink.RefusedNoRoom, Cause: flink.Cause{Message: arg}}
 	case "submit-program":
 		f.submit = &flink.Refusal{Kind: flink.RefusedProgram, Cause: *cause(arg)}
+	case "fights":
+		f.fights = arg
 	case "no-proof":
 		f.noProof = true
 	case "crash":

@@ -135,7 +135,7 @@ func (p *pass) bringUp(r *RunRecord) Plan {
 	if r.Denied != nil {
 		return p.denied(r)
 	}
-	if r.Phase == PhaseWarming && p.now.Sub(r.PhaseSince) > warmLimit && (!first || r.Waiting.IsZero()) {
+	if r.Phase == PhaseWarming && min(p.now.Sub(r.PhaseSince), p.now.Sub(r.WorksSince)) > warmLimit && (!first || r.Waiting.IsZero()) {
 		return p.notReady(r)
 	}
 	if pl, ok := p.warm(r); !ok {
@@ -203,8 +203,8 @@ func (p *pass) warm(r *RunRecord) (Plan, bool) {
 		}
 		return p.act(Warming, p.state(r), ensure, "Bringing up Flink %s for run %s, %s", r.Spec.FlinkVersion, r.Run, p.reason(r)), false
 	}
-	if back, now, drifted := p.putBack(r, s); drifted && now {
-		return back, false
+	if _, now := p.drifted(r, s); now {
+		return p.putBack(r, s), false
 	}
 	if !s.REST.Reachable || !s.REST.JobsListed || int(s.REST.TaskManagers) < want {
 		return p.wait(Warming, p.state(r), quick, "Flink %s for run %s is coming up, %d of %d TaskManagers registered, %s",

@@ -18,8 +18,9 @@ const (
 // noteWaiting remembers since when a process of a run does not work.
 func (p *pass) noteWaiting(r *RunRecord, s flink.RunObserved) {
 	switch words := waiting(s); {
+	case len(words) == 0 && !r.Waiting.IsZero():
+		r.Waiting, r.WorksSince = time.Time{}, p.now
 	case len(words) == 0:
-		r.Waiting = time.Time{}
 	case r.Waiting.IsZero():
 		r.Waiting = p.now
 	}

@@ -32,6 +32,7 @@ type world struct {
 	disk  map[string]snapshot // complete snapshots by path
 	hid   map[string]snapshot // those that a fault took away
 	total int64               // the place's room; 0: unlimited
+	limit string              // what sets it
 	other int64               // held by other jobs
 	fault faults
 
@@ -42,7 +43,10 @@ type world struct {
 	// availability nothing of that end outlives its JobManager, so what comes after is nobody's promise.
 	unheard string
 	told    map[string]bool // paths of snapshots that the planner was told of
-	hold    *flink.Hold
+
+	kubernetes bool // runs are brought up in Kubernetes, with high availability
+	keepsHA    bool // EndRun leaves a run's high availability data until it is asked again
+	hold       *flink.Hold
 }
 
 // faults are what goes wrong next; the counts go down as they strike.
@@ -66,6 +70,7 @@ type faults struct {
 	swallows   bool           // a hand-in is answered well, and nothing comes of it, while set
 	cancelHang bool           // a job that is canceled does not end, while set
 	stuck      bool           // a job that restarts does not come up again, while set
+	fights     string         // somebody changes this object again whenever it is put back, while set
 	noProof    bool           // Flink does not say where a job came from, while set
 }
 
@@ -93,6 +98,7 @@ type run struct {
 	job      *job
 	others   []string
 	triggers map[string]*trigger
+	kube     *kube // nil: a host
 }
 
 type trigger struct {
@@ -106,6 +112,7 @@ type trigger struct {
 type job struct {
 	id       string
 	state    string
+	start    time.Time
 	since    time.Time // of state
 	restored *flink.Restored
 	pos      int64 // processed, one a second of running
@@ -130,6 +137,9 @@ func (w *world) sin(format string, args ...any) {
 func (p *process) lives() bool { return p != nil && !p.dead }
 
 func (r *run) alive() bool {
+	if k := r.kube; k != nil {
+		return !k.jmGone || !k.tmGone
+	}
 	return r.jm.lives() || slices.ContainsFunc(r.tms, (*process).lives)
 }
 
@@ -155,6 +165,9 @@ func (r *run) registered(now time.Time) int {
 }
 
 func (r *run) reachable(now time.Time) bool {
+	if r.kube != nil {
+		return r.leads(now) && r.silent.IsZero()
+	}
 	return r.jm.lives() && now.Sub(r.jm.start) >= jmUp && r.silent.IsZero()
 }
 
@@ -214,6 +227,9 @@ func (w *world) calm() bool {
 func (w *world) tick(r *run, step time.Duration) {
 	if w.fault.jmExits && r.jm.lives() && w.now.Sub(r.jm.start) >= time.Second {
 		r.jm.dead, r.jm.code = true, 1
+	}
+	if r.kube != nil {
+		w.tickKube(r)
 	}
 	j := r.job
 	if j == nil || !r.jm.lives() {
@@ -305,6 +321,9 @@ func (w *world) checkpoint(r *run, j *job) {
 	w.disk[path] = snapshot{pos: j.pos, kind: flink.KindCheckpoint, id: j.chk, at: w.now, run: r.launch.Run, wrong: j.wrong}
 	delete(w.disk, fmt.Sprintf("%s/chk-%d", w.dir(r), j.chk-1))
 	j.latest = flink.Snapshot{Path: path, Kind: flink.KindCheckpoint, ID: j.chk, CompletedAt: w.now}
+	if k := r.kube; k != nil {
+		k.completed(j)
+	}
 	w.commit(r, j)
 }
 
@@ -326,13 +345,19 @@ func (w *world) finish(r *run, j *job) {
 // observe answers as the agent's observer does.
 func (w *world) observe() flink.Observed {
 	q := plan.Ask(w.order, w.mem)
-	ob := flink.Observed{At: w.now.Add(-w.fault.late), Room: flink.Room{MemoryTotal: w.total, MemoryUsed: w.used(flink.Run{})}}
+	ob := flink.Observed{At: w.now.Add(-w.fault.late), Room: flink.Room{MemoryTotal: w.total, MemoryUsed: w.used(flink.Run{}), Limit: w.limit}, Hold: w.hold}
 	for _, r := range w.runs {
+		if r.kube != nil && r.kube.nothing() {
+			continue
+		}
 		ob.Runs = append(ob.Runs, w.see(r, q.Triggers[r.launch.Run]))
 	}
 	if q.SnapshotPath != "" {
 		_, ok := w.disk[flink.NormalizePath(q.SnapshotPath)]
 		ob.SnapshotCheck = &flink.SnapshotCheck{Path: q.SnapshotPath, Exists: ok}
+		if w.kubernetes {
+			ob.SnapshotCheck = &flink.SnapshotCheck{Path: q.SnapshotPath, Err: "cannot be read from here; Flink will tell"}
+		}
 	}
 	if d := q.Dead; d != nil {
 		if r := w.find(d.Run); r == nil || !r.alive() {
@@ -356,6 +381,9 @@ func (w *world) newest(d plan.DeadRun) *flink.NewestCheckpoint {
 	if w.fault.unreadable != "" {
 		return &flink.NewestCheckpoint{Run: d.Run, Err: w.fault.unreadable}
 	}
+	if w.kubernetes {
+		return w.newestOnRecord(d)
+	}
 	n := &flink.NewestCheckpoint{Run: d.Run}
 	for path, s := range w.disk {
 		if d.StopDir != "" && strings.HasPrefix(path, flink.NormalizePath(d.StopDir)+"/") {
@@ -371,14 +399,19 @@ func (w *world) newest(d plan.DeadRun) *flink.NewestCheckpoint {
 
 func (w *world) see(r *run, triggerID string) flink.RunObserved {
 	l := r.launch
-	o := flink.RunObserved{Run: l.Run, Launch: &l, JobManager: r.jm.see("jm")}
-	for i, t := range r.tms {
-		o.TaskManagers = append(o.TaskManagers, t.see(fmt.Sprintf("tm-%d", i)))
+	o := flink.RunObserved{Run: l.Run, Launch: &l}
+	if r.kube != nil {
+		r.seeKube(&o)
+	} else {
+		o.JobManager = r.jm.see("jm")
+		for i, t := range r.tms {
+			o.TaskManagers = append(o.TaskManagers, t.see(fmt.Sprintf("tm-%d", i)))
+		}
 	}
 	if r.alive() {
 		o.Memory = l.Spec.MemoryBytes()
 	}
-	if !r.jm.lives() {
+	if !o.JobManager.Exists() {
 		return o
 	}
 	o.Endpoint = "http://127.0.0.1:8081"
@@ -386,7 +419,7 @@ func (w *world) see(r *run, triggerID string) flink.RunObserved {
 	if !r.reachable(w.now) {
 		o.REST.Err = "connection refused"
 		if o.REST.SilentSince.IsZero() {
-			o.REST.SilentSince = r.jm.start
+			o.REST.SilentSince = r.quiet()
 		}
 		return o
 	}
@@ -419,6 +452,9 @@ func (w *world) seeJob(r *run) *flink.JobObserved {
 	}
 	if j.state == flink.JobRunning || j.state == flink.JobFinished {
 		o.TasksRunning = par
+	}
+	if r.kube != nil {
+		o.StartTime = j.start
 	}
 	if w.fault.noProof {
 		o.Restored = nil
