@@ -24,9 +24,9 @@ func Dir(name string) (string, error) {
 }
 
 // Fill makes a file stand at path: the one that stands there already, or what
-// make writes to the path that it is given. That path is a free name in the same
-// directory, and is renamed to path afterwards.
-func Fill(ctx context.Context, path string, make func(ctx context.Context, temporary string) error) (cached bool, err error) {
+// fill writes to the path that it is given. That path is a free name in the same
+// directory, and is renamed to path afterwards. One fill of a path runs at a time.
+func Fill(ctx context.Context, path string, fill func(ctx context.Context, temporary string) error) (cached bool, err error) {
 	if there, err := exists(path); there || err != nil {
 		return there, err
 	}
@@ -43,7 +43,7 @@ func Fill(ctx context.Context, path string, make func(ctx context.Context, tempo
 		return false, err
 	}
 	defer os.RemoveAll(temporary)
-	if err := make(ctx, temporary); err != nil {
+	if err := fill(ctx, temporary); err != nil {
 		return false, err
 	}
 	return false, os.Rename(temporary, path)

@@ -33,18 +33,26 @@ func Agent(ctx context.Context, log *slog.Logger) (Archive, error) {
 // commands makes an image of nothing but the module's commands of those names;
 // the first is what it runs.
 func commands(ctx context.Context, log *slog.Logger, repository string, names ...string) (Archive, error) {
-	dir, err := build(ctx, log, names)
+	bin, err := cache.Dir(filepath.Join("images", "bin-"+runtime.GOARCH))
 	if err != nil {
 		return Archive{}, fmt.Errorf("image %s: %w", repository, err)
 	}
-	defer os.RemoveAll(dir)
+	// Until the archive is written no other process builds into the directory.
+	unlock, err := cache.Lock(ctx, bin+".lock")
+	if err != nil {
+		return Archive{}, fmt.Errorf("image %s: %w", repository, err)
+	}
+	defer unlock()
+	if err := build(ctx, log, bin, names); err != nil {
+		return Archive{}, fmt.Errorf("image %s: %w", repository, err)
+	}
 	t := tree{
 		"etc/passwd": {mode: 0o644, content: "root:x:0:0::/:/sbin/nologin\nwaterwheel:x:65532:65532::/:/sbin/nologin\n"},
 		"etc/group":  {mode: 0o644, content: "root:x:0:\nwaterwheel:x:65532:\n"},
 		"tmp":        {mode: 0o777 | os.ModeSticky},
 	}
 	for _, name := range names {
-		t["usr/local/bin/"+name] = node{source: filepath.Join(dir, name)}
+		t["usr/local/bin/"+name] = node{source: filepath.Join(bin, name)}
 	}
 	p, err := treePart(strings.Join(names, ", "), t)
 	if err != nil {
@@ -58,49 +66,24 @@ func commands(ctx context.Context, log *slog.Logger, repository string, names ..
 	}, p)
 }
 
-// build compiles the commands and returns a directory of the caller's own that
-// holds them. The binaries also stay in the cache, where an unchanged one is not
+// build compiles the commands into the directory, where an unchanged one is not
 // linked again.
-func build(ctx context.Context, log *slog.Logger, names []string) (dir string, err error) {
+func build(ctx context.Context, log *slog.Logger, bin string, names []string) error {
 	root, err := moduleRoot(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
-	bin, err := cache.Dir(filepath.Join("images", "bin-"+runtime.GOARCH))
-	if err != nil {
-		return "", err
-	}
-	unlock, err := cache.Lock(ctx, bin+".lock")
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
 	began := time.Now()
 	for _, name := range names {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(bin, name), "./cmd/"+name)
 		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOWORK=off", "GOFLAGS=")
 		cmd.WaitDelay = 5 * time.Second
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w: %s", name, err, strings.TrimSpace(string(out)))
+			return fmt.Errorf("build %s: %w: %s", name, err, strings.TrimSpace(string(out)))
 		}
 	}
 	log.InfoContext(ctx, "commands built", "names", strings.Join(names, " "), "seconds", time.Since(began).Seconds())
-	return snapshot(bin, names)
-}
-
-// snapshot links the files into a new directory, so that a later build does not
-// change them under their reader.
-func snapshot(bin string, names []string) (dir string, err error) {
-	if dir, err = os.MkdirTemp(filepath.Dir(bin), ".commands-"); err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		if err := os.Link(filepath.Join(bin, name), filepath.Join(dir, name)); err != nil {
-			os.RemoveAll(dir)
-			return "", err
-		}
-	}
-	return dir, nil
+	return nil
 }
 
 // moduleRoot is the directory of the product's module, for a program that runs

@@ -54,8 +54,11 @@ func system(ctx context.Context, log *slog.Logger) (*layer, error) {
 }
 
 func makeSystem(ctx context.Context, log *slog.Logger, file string) error {
-	work, err := os.MkdirTemp(filepath.Dir(file), ".system-")
-	if err != nil {
+	work := file + ".work"
+	if err := os.RemoveAll(work); err != nil { // left by a process that was killed
+		return err
+	}
+	if err := os.Mkdir(work, 0o755); err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
@@ -203,7 +206,7 @@ func needs(file string) ([]string, error) {
 	defer open.Close()
 	var magic [len(elf.ELFMAG)]byte
 	if _, err := io.ReadFull(open, magic[:]); err != nil || string(magic[:]) != elf.ELFMAG {
-		return nil, nil //nolint:nilerr // shorter than any executable
+		return nil, nil // shorter than any executable, or no such thing
 	}
 	f, err := elf.NewFile(open)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // the format's own checksum
+	"crypto/sha1" // the format's own checksum
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/pem"
@@ -164,7 +164,7 @@ func TestTheTrustStoreHoldsEveryAuthority(t *testing.T) {
 		t.Errorf("the certificate is there %d times", n)
 	}
 	password := []byte("\x00c\x00h\x00a\x00n\x00g\x00e\x00i\x00t")
-	if want := sha1.Sum(append(append(password, "Mighty Aphrodite"...), body...)); !bytes.Equal(sum, want[:]) { //nolint:gosec // as above
+	if want := sha1.Sum(append(append(password, "Mighty Aphrodite"...), body...)); !bytes.Equal(sum, want[:]) {
 		t.Error("the checksum is not that of the password that all have")
 	}
 	if !bytes.Contains(body, []byte("\x00\x03zw_")) {

@@ -52,8 +52,8 @@ func Gateway(ctx context.Context, log *slog.Logger) (path string, err error) {
 }
 
 func buildGateway(ctx context.Context, out string) error {
-	dir, err := os.MkdirTemp(filepath.Dir(out), ".module-")
-	if err != nil {
+	dir := out + ".module"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)

@@ -1,10 +1,14 @@
 package storage
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,33 +32,37 @@ func spawn(out *os.File, args, env []string) (process, error) {
 		return process{}, err
 	}
 	p := process{PID: cmd.Process.Pid}
-	p.Start, _, _ = stat(p.PID)    // nobody has waited for it yet, so its number is its own
-	go func() { _ = cmd.Wait() }() // how it ended is in its log
+	p.Start, _, _ = stat(procDir(p.PID)) // nobody has waited for it yet, so its number is its own
+	go func() { _ = cmd.Wait() }()       // how it ended is in its log
 	return p, nil
 }
 
-// alive reports whether the process runs or is paused.
+// alive reports whether the process runs or is paused. Of one that was killed
+// the first thread may have ended while others still hold its sockets.
 func (p process) alive() bool {
-	start, runs, err := stat(p.PID)
-	return err == nil && runs && start == p.Start
+	start, _, err := stat(procDir(p.PID))
+	if err != nil || start != p.Start {
+		return false
+	}
+	all, err := p.threads("Z", "X") // ended, and not yet waited for
+	return err != nil || !all
 }
 
-// stat reads what the kernel says of a process; one that has ended and was not
-// waited for does not run.
-func stat(pid int) (start string, runs bool, err error) {
-	if pid <= 0 {
-		return "", false, os.ErrProcessDone
-	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+func procDir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
+
+// stat reads what the kernel says of a process or thread: when it began, and the
+// letter of what it does.
+func stat(dir string) (start, status string, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return "", false, err
+		return "", "", err
 	}
 	// The second field is the name in brackets, which may hold anything.
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 20 {
-		return "", false, fmt.Errorf("process %d: cannot read %q", pid, b)
+		return "", "", fmt.Errorf("%s: cannot read %q", dir, b)
 	}
-	return fields[19], fields[0] != "Z" && fields[0] != "X", nil
+	return fields[19], fields[0], nil
 }
 
 func (p process) signal(sig syscall.Signal) error {
@@ -62,6 +70,44 @@ func (p process) signal(sig syscall.Signal) error {
 		return os.ErrProcessDone
 	}
 	return syscall.Kill(p.PID, sig)
+}
+
+// pause stops the process and returns when each of its threads stands; the
+// signal itself only asks for it.
+func (p process) pause(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		if stands, err := p.threads("T"); stands || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// threads reports whether each thread is in one of the states.
+func (p process) threads(states ...string) (bool, error) {
+	threads, err := filepath.Glob(procDir(p.PID) + "/task/*")
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range threads {
+		_, status, err := stat(dir)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread ended
+		}
+		if err != nil || !slices.Contains(states, status) {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // grace is how long a process may take to end by itself.

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,13 +72,13 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 func start(ctx context.Context, opts Options) (*Server, error) {
 	s, err := Attach(opts.Dir, opts.Log)
 	if errors.Is(err, os.ErrNotExist) {
-		s, err = create(opts)
+		s, err = create(ctx, opts)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if host, _, err := net.SplitHostPort(s.state.Address); err != nil || opts.Host != "" && host != opts.Host {
-		return nil, fmt.Errorf("it ran at %s before and its jobs know it there, not at %s: %w", s.state.Address, opts.Host, cmp.Or(err, errors.ErrUnsupported))
+	if host, _, _ := net.SplitHostPort(s.state.Address); host != opts.Host {
+		return nil, fmt.Errorf("it ran at %s before and jobs know it there, not at %s", s.state.Address, opts.Host)
 	}
 	if s.state.Binary = cmp.Or(opts.Binary, s.state.Binary); s.state.Binary == "" {
 		if s.state.Binary, err = Gateway(ctx, s.log); err != nil {
@@ -92,7 +94,7 @@ func start(ctx context.Context, opts Options) (*Server, error) {
 }
 
 // create makes the directory of a server that never ran.
-func create(opts Options) (*Server, error) {
+func create(ctx context.Context, opts Options) (*Server, error) {
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
 		return nil, err
@@ -102,17 +104,36 @@ func create(opts Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	free, err := net.Listen("tcp", net.JoinHostPort(opts.Host, "0"))
+	address, err := freeAddress(ctx, opts.Host)
 	if err != nil {
 		return nil, err
 	}
-	defer free.Close()
 	s := &Server{dir: dir, log: logger(opts.Log), state: state{
-		Address:   free.Addr().String(),
+		Address:   address,
 		AccessKey: "W" + strings.ToUpper(rand.Text()[:19]),
 		SecretKey: rand.Text() + rand.Text(),
 	}}
 	return s, s.save()
+}
+
+// freeAddress finds a port below those that the system gives to outgoing
+// connections: one of them must not take it while the server is unreachable.
+func freeAddress(ctx context.Context, host string) (string, error) {
+	const first, count, attempts = 20_000, 10_000, 20
+	var refused error
+	for range attempts {
+		port, err := rand.Int(rand.Reader, big.NewInt(count))
+		if err != nil {
+			return "", err
+		}
+		address := net.JoinHostPort(host, strconv.FormatInt(first+port.Int64(), 10))
+		free, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err == nil {
+			return address, free.Close()
+		}
+		refused = err
+	}
+	return "", refused
 }
 
 // Attach returns the server of that directory, whether it runs or not. Without
@@ -180,17 +201,23 @@ func FailFast() map[string]string {
 	return map[string]string{"s3.attempts.maximum": "1", "s3.retry.limit": "1", "s3.retry.interval": "100ms"}
 }
 
-// Pause stops the process where it is: connections open and nothing answers.
-func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
-
-// Resume ends a Pause.
-func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) error {
+// Pause stops the process where it is: connections open and nothing answers. It
+// returns when the process stands.
+func (s *Server) Pause(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.state.Process.signal(sig); err != nil {
-		return fmt.Errorf("object storage: %w", err)
+	if err := s.state.Process.pause(ctx); err != nil {
+		return fmt.Errorf("pause the object storage: %w", err)
+	}
+	return nil
+}
+
+// Resume ends a Pause.
+func (s *Server) Resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.state.Process.signal(syscall.SIGCONT); err != nil {
+		return fmt.Errorf("resume the object storage: %w", err)
 	}
 	return nil
 }
@@ -209,11 +236,12 @@ func (s *Server) Unreachable(ctx context.Context) error {
 // Stop is the end of the server, and of nothing that it stored.
 func (s *Server) Stop(ctx context.Context) error { return s.Unreachable(ctx) }
 
-// Reachable starts the process if it is not running, and returns when it answers.
+// Reachable starts the process if it is not running, resumes it if it is paused,
+// and returns when it answers.
 func (s *Server) Reachable(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.state.Process.alive() {
+	if s.state.Process.signal(syscall.SIGCONT) != nil {
 		if err := s.launch(); err != nil {
 			return fmt.Errorf("start the object storage: %w", err)
 		}
