@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -582,6 +584,65 @@ func TestTheRunsSecretIsMadeAndNeverRead(t *testing.T) {
 	b.ensure(l)
 	if again := get(); string(again.Data[render.KeyCA]) != string(first.Data[render.KeyCA]) || string(again.Data[render.KeyPassword]) != string(first.Data[render.KeyPassword]) {
 		t.Error("another agent made other keys for the same run")
+	}
+}
+
+func TestWhatTheClusterChangesAtOnceIsLeftSo(t *testing.T) {
+	c := newCluster(t)
+	everywhere := &admissionregistrationv1.MatchResources{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.namespace}},
+		ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.OperationAll},
+			Rule:       admissionregistrationv1.Rule{APIGroups: []string{"apps"}, APIVersions: []string{"v1"}, Resources: []string{"deployments"}},
+		}}},
+	}
+	admission := c.admin.AdmissionregistrationV1()
+	policy := &admissionregistrationv1.MutatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: c.namespace},
+		Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
+			MatchConstraints: everywhere, ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
+			Mutations: []admissionregistrationv1.Mutation{{
+				PatchType: admissionregistrationv1.PatchTypeJSONPatch,
+				JSONPatch: &admissionregistrationv1.JSONPatch{
+					Expression: `[JSONPatch{op: "replace", path: "/spec/template/spec/containers/0/image", value: "mirror/flink:2.3"}]`,
+				},
+			}},
+		},
+	}
+	if _, err := admission.MutatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &admissionregistrationv1.MutatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: c.namespace},
+		Spec:       admissionregistrationv1.MutatingAdmissionPolicyBindingSpec{PolicyName: c.namespace},
+	}
+	if _, err := admission.MutatingAdmissionPolicyBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l := launchOf(uid(1), 1)
+	c.eventually("the policy is in force", func() string {
+		probe := &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Name: "probe"},
+			Spec: appsv1.DeploymentSpec{
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "x", Image: "x"}}}},
+			},
+		}
+		d, err := c.admin.AppsV1().Deployments(c.namespace).Create(t.Context(), probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && d.Spec.Template.Spec.Containers[0].Image == "x" {
+			return "not yet"
+		}
+		return errText(err)
+	})
+	a := c.agent(c.config())
+	a.ensure(l)
+	if o, _ := a.look(l.Run); len(o.Drift) != 0 {
+		t.Errorf("the cluster's own word is called drift: %v", o.Drift)
+	}
+	b := c.agent(c.config()) // another life of the agent learns it by one write
+	b.ensure(l)
+	if o, _ := b.look(l.Run); len(o.Drift) != 0 {
+		t.Errorf("the cluster's own word is called drift again: %v", o.Drift)
 	}
 }
 
