@@ -50,8 +50,11 @@ logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
 logger.netty.level = OFF
 `
 
-// log4jConsole writes to the console alone: nothing but /tmp can be written to
-// in a pod, and what a container prints is kept by its node.
+// log4jConsole writes to the console: nothing but /tmp can be written to in a
+// pod, and what a container prints is kept by its node. The error that a process
+// ends of goes to its termination message as well, of which the node keeps the
+// last 4 KiB: there the innermost causes are, and the end of the console's text
+// is about how it went down.
 const log4jConsole = `# Written by the agent for this run.
 monitorInterval = 30
 rootLogger.level = INFO
@@ -60,6 +63,23 @@ appender.console.name = console
 appender.console.type = Console
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n
+appender.last.name = last
+appender.last.type = File
+appender.last.fileName = /dev/termination-log
+appender.last.layout.type = PatternLayout
+appender.last.layout.pattern = %m%n%ex{full}{filters(java.,javax.,jdk.,sun.,com.,org.)}
+logger.entrypoint.name = org.apache.flink.runtime.entrypoint.ClusterEntrypoint
+logger.entrypoint.level = INFO
+logger.entrypoint.appenderRef.last.ref = last
+logger.entrypoint.appenderRef.last.level = ERROR
+logger.taskmanager.name = org.apache.flink.runtime.taskexecutor.TaskManagerRunner
+logger.taskmanager.level = INFO
+logger.taskmanager.appenderRef.last.ref = last
+logger.taskmanager.appenderRef.last.level = ERROR
+logger.uncaught.name = org.apache.flink.util.FatalExitExceptionHandler
+logger.uncaught.level = INFO
+logger.uncaught.appenderRef.last.ref = last
+logger.uncaught.appenderRef.last.level = ERROR
 logger.pekko.name = org.apache.pekko
 logger.pekko.level = INFO
 logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
