@@ -156,8 +156,8 @@ func (c KubernetesConfig) namespaces() map[string]string {
 }
 
 // places are where the runs of each tenant are written down for. stateRoot is the
-// root of jobs and tenants that name none, cluster this cluster's uid at the hub.
-func (c KubernetesConfig) places(stateRoot, cluster string, agent map[string]string) (map[string]render.Place, error) {
+// root of jobs and tenants that name none, agent by what the agent's pods are known.
+func (c KubernetesConfig) places(stateRoot string, agent map[string]string) (map[string]render.Place, error) {
 	jobManager, err := podTemplate(c.PodTemplate.JobManager)
 	if err != nil {
 		return nil, fmt.Errorf("runtime.kubernetes.podTemplate.jobManager: %w", err)
@@ -173,7 +173,7 @@ func (c KubernetesConfig) places(stateRoot, cluster string, agent map[string]str
 			root = stateRoot
 		}
 		out[t.Name] = render.Place{
-			Namespace: t.Namespace, Cluster: cluster, Images: c.Images, ImagePullSecrets: t.ImagePullSecrets,
+			Namespace: t.Namespace, Images: c.Images, ImagePullSecrets: t.ImagePullSecrets,
 			Accounts:    render.Accounts{JobManager: c.ServiceAccounts.JobManager, TaskManager: c.ServiceAccounts.TaskManager},
 			Credentials: render.Credentials{Secret: t.Credentials.Secret, Keys: t.Credentials.Keys},
 			StateRoot:   root, Settings: maps.Clone(t.Settings),

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,18 +10,18 @@ import (
 	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
-// listen binds the agent's listeners: its own view with all else, on loopback; metrics for what collects them; probes. An
-// agent is ready without the hub: none has a Ready func.
-func (a *Agent) listen(ctx context.Context, registry *prometheus.Registry) ([]*telemetry.Server, error) {
-	own := a.cfg.Listen
+// listen binds what the file asks for: the agent's own view with metrics and health on loopback, metrics and probes for
+// other hosts. An agent is ready without the hub.
+func listen(ctx context.Context, c Config, registry *prometheus.Registry, status http.HandlerFunc, log *slog.Logger) ([]*telemetry.Server, error) {
+	own := c.Listen
 	if own == NoListener {
 		own = ""
 	}
 	var all []*telemetry.Server
 	for _, cfg := range []telemetry.Config{
-		{Addr: own, Registry: registry, Logger: a.log, Handlers: map[string]http.Handler{"GET /status": http.HandlerFunc(a.serveStatus)}},
-		{Addr: a.cfg.Metrics.Listen, AllowExternal: a.cfg.Metrics.Public, Registry: registry, Logger: a.log},
-		telemetry.Probes(a.cfg.Health.Listen, nil, a.log),
+		{Addr: own, Registry: registry, Logger: log, Handlers: map[string]http.Handler{"GET /status": status}},
+		{Addr: c.Metrics.Listen, AllowExternal: c.Metrics.Public, Registry: registry, Logger: log},
+		telemetry.Probes(c.Health.Listen, nil, log),
 	} {
 		if cfg.Addr == "" {
 			continue

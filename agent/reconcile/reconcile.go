@@ -35,8 +35,8 @@ type Config struct {
 	// Left is called when a job is not on record any more, while nothing else looks at it, and again as long as it
 	// is woken all the same.
 	Left func(uid string)
-	// StateRoot is where the state of jobs goes that name no root of their own.
-	StateRoot string
+	// StateRoot is where the state of a tenant's jobs goes that name no root of their own.
+	StateRoot func(tenant string) string
 	Metrics   *telemetry.Agent
 	Logger    *slog.Logger
 }
@@ -266,7 +266,7 @@ func named(m plan.Memory) []flink.Run {
 // effective is the order with this place's defaults. Overrides of heal and autoscale come in here.
 func (r *Reconciler) effective(o flink.Order) flink.Order {
 	if o.Spec.StateStorage.Root == "" {
-		o.Spec.StateStorage.Root = r.cfg.StateRoot
+		o.Spec.StateStorage.Root = r.cfg.StateRoot(o.Tenant)
 	}
 	return o
 }

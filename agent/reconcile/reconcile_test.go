@@ -126,7 +126,7 @@ func (w *world) config(t *testing.T) reconcile.Config {
 			return nil
 		},
 		Left:      func(uid string) { w.mu.Lock(); defer w.mu.Unlock(); w.note("left %s", uid) },
-		StateRoot: "file:///agents",
+		StateRoot: func(string) string { return "file:///agents" },
 		Metrics:   telemetry.NewAgent(prometheus.NewRegistry(), "x"),
 		Logger:    slog.New(slog.DiscardHandler),
 	}

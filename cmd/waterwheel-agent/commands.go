@@ -20,7 +20,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&file, "config", "agent.yaml", "the agent's file")
 	root.AddCommand(
-		rbacCommand(&file),
+		rbacCommand(&file), doctorCommand(&file),
 		&cobra.Command{
 			Use: "down", Short: "End every run of this agent; their state stays", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return down(c.Context(), file) },
@@ -42,12 +42,7 @@ func run(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(ctx, cfg, agent.Deps{Version: version, Logger: log})
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return a.Run(ctx)
+	return agent.Serve(ctx, cfg, agent.Deps{Version: version, Logger: log})
 }
 
 func down(ctx context.Context, file string) error {

@@ -17,3 +17,12 @@ func StatusJSON(s flink.Status) (json.RawMessage, error) {
 	}
 	return text, nil
 }
+
+// SpecJSON is a spec in the one JSON form in which people write and see it.
+func SpecJSON(s flink.Spec) ([]byte, error) {
+	text, err := protojson.Marshal(SpecToProto(s))
+	if err != nil {
+		return nil, fmt.Errorf("encode spec: %w", err)
+	}
+	return text, nil
+}
