@@ -63,7 +63,7 @@ func (b *Builder) Build(ctx context.Context) (Archive, error) {
 		return Archive{}, err
 	}
 	a := Archive{Path: filepath.Join(b.Root, key+".tar.zst"), Ref: "waterwheel/node:" + key}
-	if _, err := os.Stat(a.Path); err == nil {
+	if programs.Use(a.Path) {
 		a.Cached = true
 		return a, nil
 	}
@@ -89,12 +89,12 @@ func (b *Builder) Build(ctx context.Context) (Archive, error) {
 	if err != nil {
 		return Archive{}, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer func() { _ = discard(dir) }()
 	w := &work{Builder: b, dir: dir, out: a.Path}
 	if err := b.follow(ctx, w.steps()); err != nil {
 		return Archive{}, err
 	}
-	return a, nil
+	return a, programs.Prune(b.Root, "*.tar.zst", a.Path)
 }
 
 func (w *work) steps() []step {
@@ -182,7 +182,7 @@ func (b *Builder) sweep() error {
 		return err
 	}
 	for _, dir := range left {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := discard(dir); err != nil {
 			return fmt.Errorf("remove what an earlier build left: %w", err)
 		}
 	}

@@ -134,7 +134,7 @@ func writeEntry(tw *tar.Writer, f file) error {
 
 // closure returns the libraries below root that the given programs and plugins
 // need, and those that these need in turn.
-func closure(root string, paths []string) ([]string, error) {
+func closure(root, libDir string, paths []string) ([]string, error) {
 	found := map[string]bool{}
 	for queue := slices.Clone(paths); len(queue) > 0; queue = queue[1:] {
 		needs, err := imported(filepath.Join(root, queue[0]))
@@ -142,7 +142,7 @@ func closure(root string, paths []string) ([]string, error) {
 			return nil, fmt.Errorf("%s: %w", queue[0], err)
 		}
 		for _, lib := range needs {
-			path, err := findLibrary(root, lib)
+			path, err := findLibrary(root, libDir, lib)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", queue[0], err)
 			}
@@ -164,8 +164,8 @@ func imported(path string) ([]string, error) {
 	return f.ImportedLibraries()
 }
 
-func findLibrary(root, lib string) (string, error) {
-	for _, dir := range []string{"usr/lib/x86_64-linux-gnu", "usr/lib"} {
+func findLibrary(root, libDir, lib string) (string, error) {
+	for _, dir := range []string{libDir, "usr/lib"} {
 		path := dir + "/" + lib
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
 			return path, nil

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -96,7 +97,7 @@ func (w *work) debian(ctx context.Context) (string, error) {
 		return "", err
 	}
 	w.say("debootstrap %s: %.0f s", suite, time.Since(began).Seconds())
-	return archive, os.RemoveAll(dir)
+	return archive, discard(dir)
 }
 
 // slim removes what a node never reads.
@@ -129,6 +130,9 @@ func (w *work) unpack(ctx context.Context) error {
 func run(ctx context.Context, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = env
+	// debootstrap undoes its mounts when it is asked to end
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil

@@ -2,8 +2,10 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/waterwheel-io/waterwheel/e2e/node/programs"
@@ -67,7 +69,11 @@ func (w *work) program(name, to string) file {
 // proxyFiles is kube-proxy with the packet filter's tools, and every library
 // that these tools and their plugins load.
 func (w *work) proxyFiles() ([]file, error) {
-	const plugins = "usr/lib/x86_64-linux-gnu/xtables"
+	libDir, loader, err := debianLibraries()
+	if err != nil {
+		return nil, err
+	}
+	plugins := libDir + "/xtables"
 	tools := []string{"usr/sbin/xtables-nft-multi", "usr/sbin/nft", "usr/sbin/conntrack"}
 	files := []file{w.program("kube-proxy", "usr/local/bin/kube-proxy")}
 	loads := tools
@@ -80,7 +86,7 @@ func (w *work) proxyFiles() ([]file, error) {
 			loads = append(loads, plugins+"/"+e.Name())
 		}
 	}
-	libs, err := closure(w.rootfs(), loads)
+	libs, err := closure(w.rootfs(), libDir, loads)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +98,17 @@ func (w *work) proxyFiles() ([]file, error) {
 			files = append(files, file{To: "usr/sbin/" + family + verb, Link: "xtables-nft-multi"})
 		}
 	}
-	return append(files,
-		file{From: filepath.Join(w.rootfs(), "lib64/ld-linux-x86-64.so.2"), To: "lib64/ld-linux-x86-64.so.2", Mode: 0o755}), nil
+	return append(files, file{From: filepath.Join(w.rootfs(), loader), To: loader, Mode: 0o755}), nil
+}
+
+// debianLibraries says where Debian has the libraries of this architecture, and
+// what loads them.
+func debianLibraries() (dir, loader string, err error) {
+	switch runtime.GOARCH {
+	case "amd64":
+		return "usr/lib/x86_64-linux-gnu", "lib64/ld-linux-x86-64.so.2", nil
+	case "arm64":
+		return "usr/lib/aarch64-linux-gnu", "lib/ld-linux-aarch64.so.1", nil
+	}
+	return "", "", fmt.Errorf("no node image for %s: make a kindest/node image available to Docker", runtime.GOARCH)
 }

@@ -55,6 +55,10 @@ func (c *Cache) Key() (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
+// sets matches the directories of all sets, and nothing else that others keep
+// beside them.
+const sets = "[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*"
+
 // Dir returns the directory of this set, with what stands beside the programs.
 func (c *Cache) Dir() (string, error) {
 	key, err := c.Key()
@@ -78,7 +82,7 @@ func (c *Cache) Ensure(ctx context.Context, names ...string) (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "bin")
-	if len(missing(bin, names)) == 0 {
+	if Use(dir) && len(missing(bin, names)) == 0 {
 		return bin, nil
 	}
 	if err := os.MkdirAll(bin, 0o755); err != nil {
@@ -92,7 +96,7 @@ func (c *Cache) Ensure(ctx context.Context, names ...string) (string, error) {
 	if err := c.build(ctx, dir, missing(bin, names)); err != nil {
 		return "", err
 	}
-	return bin, nil
+	return bin, Prune(c.Root, sets, dir)
 }
 
 func missing(bin string, names []string) []string {
