@@ -49,9 +49,11 @@ func (p *pass) noteHA(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	switch {
-	case h.Graph && !h.Pointers && c.Newest > 0 && c.HAFault == "":
+	case c.HAFault == "" && h.Graph && !h.Pointers && c.Newest > 0: // a JobManager that starts again starts it empty
 		c.HAFault = faultData
-	case h.Pointers && c.HAFault == faultData && j != nil && c.Life.Proven:
+	case c.HAFault == "" && !h.Graph && j != nil && !flink.JobTerminal(j.State) && c.Phase == PhaseProven && c.Life.Proven: // it starts nothing
+		c.HAFault = faultData
+	case h.Graph && h.Pointers && c.HAFault == faultData && j != nil && c.Life.Proven:
 		c.HAFault = "" // the JobManager that had them wrote them again
 	}
 	if !h.Pointers || c.HAFault != "" || j != nil && !c.Life.Proven {
@@ -159,10 +161,10 @@ func ownCheckpoint(c *RunRecord, j flink.JobObserved) (int64, bool) {
 // lastWord records what a job that is terminal left, if its own JobManager or its
 // high availability data tells that for certain: then nothing has to be listed.
 func (p *pass) lastWord(c *RunRecord, s flink.RunObserved) {
-	if !c.HA || c.End == nil || c.End.Listed || c.HAFault != "" {
+	j := s.REST.Job
+	if !c.HA || c.End.Listed || c.HAFault != "" || j.State != flink.JobFailed && j.State != flink.JobCanceled {
 		return
 	}
-	j := s.REST.Job
 	if _, ok := lifeFits(c, *j); !ok && !c.Life.Proven && (j.Restored != nil || !c.Life.RunningAt.IsZero()) {
 		return // it came back from elsewhere: nothing it says counts
 	}
@@ -246,7 +248,7 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 	case h.Err != "":
 		return ""
 	case c.HAFault == faultData && (!s.JobManager.Exists() || s.REST.JobsListed || !p.renewed(h, leaseQuick)):
-		return "the record of its checkpoints is gone and its JobManager does not have the job any more; it would start it empty"
+		return "its high availability data was deleted, and its JobManager does not have the job any more"
 	case !s.JobManager.Exists() && !h.Graph:
 		return "its JobManager is gone, and its high availability data too"
 	case s.REST.JobsListed && had && !h.Graph && absent >= goneFor:
@@ -375,16 +377,27 @@ func (p *pass) lastSeen(c *RunRecord) string {
 	return "nothing, since no checkpoint of it was seen"
 }
 
-// damaged replaces a run whose record of checkpoints is gone while its job still
-// runs: a JobManager that starts again would start it empty.
+// damaged replaces a run whose high availability data is gone while its job still
+// runs: a JobManager that starts again would start it empty, or not at all. At
+// once the first time, and ever later when it happens again.
 func (p *pass) damaged(c *RunRecord, s flink.RunObserved) Plan {
+	if !c.Replaced {
+		c.Replaced = true
+		if p.failedStart(); p.m.Failures == 1 {
+			p.m.RetryAt = time.Time{}
+		}
+	}
+	if p.now.Before(p.m.RetryAt) {
+		return p.wait(HADataDamaged, p.goingOn(), p.m.RetryAt.Sub(p.now), "Run %s's high availability data was deleted, and those of runs before it; replaces it at %s",
+			c.Run, clock(p.m.RetryAt))
+	}
 	if p.refused() {
 		return p.stop(HADataDamaged, p.goingOn(), damagedWords)
 	}
 	return p.upgrade(c, s)
 }
 
-const damagedWords = "to replace it, since the record of its checkpoints was deleted: a JobManager that starts again would start it empty"
+const damagedWords = "to replace it, since its high availability data was deleted: a JobManager that starts again would start the job empty, or not at all"
 
 // silentHA says why a run with high availability is left alone while its REST is silent.
 func (p *pass) silentHA(c *RunRecord, s flink.RunObserved) Plan {

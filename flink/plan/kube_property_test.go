@@ -126,3 +126,33 @@ func TestInKubernetesWhatOnlyRestartsHealsInItsRun(t *testing.T) {
 		}
 	})
 }
+
+func TestInKubernetesAHealthyJobIsLeftAloneAndAdoptedWithoutRecords(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := playKubernetes(t)
+		healKubernetes(t, s)
+		must(t, s.do("run 40m"))
+		p := s.w.pass()
+		if p.Situation != plan.InSync {
+			t.Skip("not in sync")
+		}
+		run := p.Memory.Current.Run
+		for range 100 {
+			p = s.w.pass()
+			if p.Action != nil || p.Situation != plan.InSync || p.Memory.Current.Run != run {
+				t.Fatalf("%s %v of %s, was in sync with %s\n%s", p.Situation, p.Action, p.Memory.Current.Run, run, s.out.String())
+			}
+			s.w.advance(p.RequeueAt)
+		}
+		if rapid.Bool().Draw(t, "restarted") {
+			must(t, s.do("kill jm"))
+			must(t, s.do("run "+rapid.SampledFrom(pauses).Draw(t, "pause")))
+		}
+		must(t, s.do("forget"))
+		must(t, s.do("run 2m"))
+		lawful(t, s)
+		if p = s.w.pass(); p.Situation != plan.InSync || p.Memory.Current.Run != run {
+			t.Fatalf("without records %s with %s: %s\n%s", p.Situation, p.Memory.Current.Run, p.Status.Message, s.out.String())
+		}
+	})
+}

@@ -93,6 +93,7 @@ type RunRecord struct {
 
 	HA        bool      // it has high availability: a JobManager that starts again goes on by itself
 	HAFault   string    // why its record of checkpoints is not to be believed, a condition reason; empty: it is
+	Replaced  bool      // that was counted, to replace run after run ever later
 	Life      Life      // that its job is in, with high availability
 	Recovered time.Time // when its job last proved that it came back by itself
 	Newest    int64     // highest number of a checkpoint of its own that was seen, over REST or on its record
