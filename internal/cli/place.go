@@ -6,11 +6,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/waterwheel-io/waterwheel/flink"
 	flinkv1 "github.com/waterwheel-io/waterwheel/proto/gen/waterwheel/flink/v1"
 )
-
-// conditionHeld is the condition of a job that a person holds at its place: nothing is changed there.
-const conditionHeld = "Held"
 
 // dnsLabel is a name of Kubernetes. An agent's words become commands here only if they are such names.
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -53,7 +51,7 @@ func (p *sheet) command(format string, args ...any) { fmt.Fprintf(p, "  "+format
 
 // held is the hold of a job, nil if there is none.
 func held(s *flinkv1.JobStatus) *flinkv1.Condition {
-	if c := condition(s, conditionHeld); c.GetStatus() == "True" {
+	if c := condition(s, flink.ConditionHeld); c.GetStatus() == flink.True {
 		return c
 	}
 	return nil
@@ -62,15 +60,14 @@ func held(s *flinkv1.JobStatus) *flinkv1.Condition {
 // hold says who holds a job and since when.
 func (p *sheet) hold(s *flinkv1.JobStatus) {
 	if c := held(s); c != nil {
-		p.field("On hold", "since %s: %s. The agent watches and changes nothing", p.at(c.GetLastTransitionTime()),
-			strings.TrimSuffix(orElse(c.GetMessage(), c.GetReason()), "."))
+		p.field("On hold", "%s (set %s ago); the agent watches and changes nothing", orElse(c.GetMessage(), "Held"), age(p.now, c.GetLastTransitionTime()))
 	}
 }
 
 // situation is a job's situation, marked if the job is held.
 func situation(s *flinkv1.JobStatus) string {
-	if held(s) != nil {
-		return strings.TrimSpace(s.GetSituation() + " (held)")
+	if held(s) == nil || s.GetSituation() == flink.ConditionHeld {
+		return s.GetSituation()
 	}
-	return s.GetSituation()
+	return strings.TrimSpace(s.GetSituation() + " (held)")
 }

@@ -20,12 +20,12 @@ func podJob() *flinkv1.Job {
 	s.SetLinks(flinkv1.Links_builder{
 		FlinkUi: "https://" + podRun + "-rest.team-a.svc:8081",
 		Logs: []string{
-			"kubectl -n team-a logs deploy/" + podRun + "-jm -c jobmanager", "kubectl -n team-a logs deploy/" + podRun + "-tm -c taskmanager",
+			"kubectl -n team-a logs " + podRun + "-jm-6c9f7d5b8-x2x9q", "kubectl -n team-a logs " + podRun + "-tm-7d4b9c6f5-k8w2p",
 		},
 		CheckpointsDir: "s3://state/default/clicks/t1/r4/checkpoints", SavepointsDir: "s3://state/default/clicks/savepoints",
 	}.Build())
 	s.SetConditions(append(s.GetConditions(), flinkv1.Condition_builder{
-		Type: "Held", Status: "True", Reason: "Held", Message: "held by jo@example.org: node pool upgrade.", LastTransitionTime: ago(40 * time.Minute),
+		Type: "Held", Status: "True", Reason: "Hold", Message: "Held by jo@example.org since 11:20: node pool upgrade", LastTransitionTime: ago(40 * time.Minute),
 	}.Build()))
 	return j
 }
@@ -53,6 +53,11 @@ func TestAHoldThatIsOverIsNotShown(t *testing.T) {
 	conditions[len(conditions)-1].SetStatus("False")
 	if got := situation(j.GetStatus()); got != "InSync" {
 		t.Errorf("situation %q", got)
+	}
+	stays := podJob().GetStatus()
+	stays.SetSituation("Held")
+	if got := situation(stays); got != "Held" {
+		t.Errorf("situation %q, said twice", got)
 	}
 	p := &sheet{now: now}
 	if p.hold(j.GetStatus()); p.Len() > 0 {

@@ -55,7 +55,7 @@ func inState(state flink.JobState) goal {
 }
 
 func inCondition(s, value string) (goal, error) {
-	types := []string{flink.ConditionReady, flink.ConditionReconciling, flink.ConditionStalled, conditionHeld}
+	types := []string{flink.ConditionReady, flink.ConditionReconciling, flink.ConditionStalled, flink.ConditionHeld}
 	statuses := []string{flink.True, flink.False, flink.UnknownStatus}
 	typ, status, given := strings.Cut(value, "=")
 	if !given {
@@ -68,7 +68,7 @@ func inCondition(s, value string) (goal, error) {
 		if typ == flink.ConditionReady && status == flink.True {
 			return isReady(j)
 		}
-		if typ == conditionHeld { // of a job that was never held, nobody says that it is not
+		if typ == flink.ConditionHeld { // of a job that was never held, nobody says that it is not
 			return current(j) && (held(j.GetStatus()) != nil) == (status == flink.True)
 		}
 		return current(j) && condition(j.GetStatus(), typ).GetStatus() == status
