@@ -52,9 +52,10 @@ logger.netty.level = OFF
 
 // log4jConsole writes to the console: nothing but /tmp can be written to in a
 // pod, and what a container prints is kept by its node. The error that a process
-// ends of goes to its termination message as well, of which the node keeps the
-// last 4 KiB: there the innermost causes are, and the end of the console's text
-// is about how it went down.
+// ends of goes to its termination message as well: the causes without their
+// frames, since a node keeps 4 KiB, and the end of the console's text is about how
+// the process went down. It is appended to: class loaders of plugins have loggers
+// of their own, and one that begins during the shutdown must not empty it.
 const log4jConsole = `# Written by the agent for this run.
 monitorInterval = 30
 rootLogger.level = INFO
@@ -67,7 +68,7 @@ appender.last.name = last
 appender.last.type = File
 appender.last.fileName = /dev/termination-log
 appender.last.layout.type = PatternLayout
-appender.last.layout.pattern = %m%n%ex{full}{filters(java.,javax.,jdk.,sun.,com.,org.)}
+appender.last.layout.pattern = %m%n%xEx{full}{filters(java.,javax.,jdk.,sun.,com.,org.)}
 logger.entrypoint.name = org.apache.flink.runtime.entrypoint.ClusterEntrypoint
 logger.entrypoint.level = INFO
 logger.entrypoint.appenderRef.last.ref = last
