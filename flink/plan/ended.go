@@ -129,15 +129,15 @@ func (p *pass) listing(c *RunRecord) Plan {
 	case n.Err != "" && c.HA:
 		return p.ask(c, SnapshotsUnread, "its newest snapshot cannot be told for certain ("+bounded(n.Err)+")")
 	case n.Err != "":
-		return p.say(SnapshotsUnread, p.endState(), fmt.Sprintf("Run %s is over (%s), and its state storage cannot be read: %s; trying again", c.Run, p.why(c), n.Err),
+		return p.say(SnapshotsUnread, p.endState(), fmt.Sprintf("Run %s is over (%s), and its state storage cannot be read: %s; trying again%s", c.Run, p.why(c), n.Err, p.notNamed()),
 			said{stalled: "SnapshotsUnread", requeue: slow})
 	}
 	if c.HA {
 		return p.ask(c, SnapshotMissing, "the newest on record of it is older than what was seen: "+orNone(n.Snapshot.Path))
 	}
 	return p.say(SnapshotMissing, flink.Failed, fmt.Sprintf(
-		"Run %s is over (%s); checkpoint %s was completed and cannot be found now, newest found: %s. Not started from an older state; bring it back, or delete the job",
-		c.Run, p.why(c), c.Checkpoint.Path, orNone(n.Snapshot.Path)), said{stalled: "SnapshotMissing", requeue: slow})
+		"Run %s is over (%s); checkpoint %s was completed and cannot be found now, newest found: %s. Not started from an older state; bring it back, or delete the job%s",
+		c.Run, p.why(c), c.Checkpoint.Path, orNone(n.Snapshot.Path), p.notNamed()), said{stalled: "SnapshotMissing", requeue: slow})
 }
 
 func (p *pass) lossSituation(c *RunRecord) Situation {

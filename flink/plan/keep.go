@@ -139,6 +139,10 @@ func (p *pass) inSync(c *RunRecord, s flink.RunObserved) Plan {
 	}
 	if p.refused() {
 		f := p.m.Refused
+		if p.notNamed() != "" && f.Generation == c.Generation {
+			return p.say(PreflightRefused, p.goingOn(), fmt.Sprintf("The restart that was asked cannot be done: %s. Run %s goes on: %s", f.Message, c.Run, msg),
+				said{stalled: f.Reason, requeue: p.rhythm()})
+		}
 		return p.say(PreflightRefused, p.goingOn(), fmt.Sprintf("Generation %d cannot start: %s. Generation %d goes on: %s",
 			f.Generation, f.Message, c.Generation, msg), said{stalled: f.Reason, requeue: p.rhythm()})
 	}

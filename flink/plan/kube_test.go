@@ -29,6 +29,7 @@ type kube struct {
 	newest          int64
 	renewed         time.Time
 
+	done  bool   // its job ended, which its JobManagers keep on record
 	from  string // snapshot that the job was handed in with
 	chk   int64  // its newest completed checkpoint, in truth
 	fresh bool   // it was handed in empty, and nothing of it is committed yet
@@ -69,7 +70,7 @@ func (r *run) quiet() time.Time {
 func (w *world) tickKube(r *run) {
 	k := r.kube
 	if r.job != nil && flink.JobTerminal(r.job.state) {
-		k.graph, k.pointers = false, false
+		k.graph, k.pointers, k.done = false, false, true
 	}
 	if !r.leads(w.now) {
 		if k.waited.IsZero() {

@@ -8,8 +8,9 @@ import (
 
 // namesStart reports whether a restart named the snapshot that the next run starts
 // from, and no run has started from it yet: that counts more than anything on record.
+// A restart that cannot be done names nothing.
 func (p *pass) namesStart() bool {
-	return p.order.RestartFrom != "" && p.m.StartedFrom != p.order.Restart
+	return p.order.RestartFrom != "" && p.m.StartedFrom != p.order.Restart && !p.refused()
 }
 
 // startNamed records that a run starts from the snapshot that the restart named.
@@ -27,7 +28,11 @@ func (p *pass) toNamed() string {
 	if !p.namesStart() {
 		return ""
 	}
-	return fmt.Sprintf("; the next one starts from %s, as the restart says, and the savepoint stays", p.order.RestartFrom)
+	stays := ""
+	if p.saves() {
+		stays = ", and the savepoint stays"
+	}
+	return fmt.Sprintf("; the next one starts from %s, as the restart says%s", p.order.RestartFrom, stays)
 }
 
 // checkNamed asks whether the snapshot that a restart named is there, before
@@ -47,13 +52,21 @@ func (p *pass) checkNamed(st flink.JobState) (Plan, bool) {
 // ask leaves it to a person where to start from, since that is not to be known for certain here.
 func (p *pass) ask(c *RunRecord, sit Situation, why string) Plan {
 	p.m.Next = nil
-	seen := "no checkpoint of it was seen"
+	seen := "no checkpoint of it was seen, and if there is none an edit to upgradeMode stateless starts it empty"
 	if !p.m.Snapshot.IsZero() {
 		seen = "the last one seen is " + p.m.Snapshot.Path
 	}
 	if c.StopDir != "" {
 		seen += ", and it was being stopped with a savepoint below " + c.StopDir
 	}
-	return p.say(sit, flink.Failed, fmt.Sprintf("Run %s is over (%s), and %s: %s; there may be a newer one. Find it and run `waterwheel restart %s --from PATH`",
-		c.Run, p.why(c), why, seen, p.order.Name), said{stalled: string(sit), requeue: slow})
+	return p.say(sit, flink.Failed, fmt.Sprintf("Run %s is over (%s), and %s: %s; there may be a newer one. Find it and run `waterwheel restart %s --from PATH`%s",
+		c.Run, p.why(c), why, seen, p.order.Name, p.notNamed()), said{stalled: string(sit), requeue: slow})
+}
+
+// notNamed says why the snapshot that a restart named is not started from.
+func (p *pass) notNamed() string {
+	if !p.refused() || p.order.RestartFrom == "" || p.m.StartedFrom == p.order.Restart {
+		return ""
+	}
+	return ". Not started: " + p.m.Refused.Message
 }

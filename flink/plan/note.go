@@ -44,6 +44,9 @@ func (p *pass) adopt() {
 		// It may have been stopped with a savepoint, which the directory of its first stop tells.
 		rec.StopDir = p.stopDir(rec)
 	}
+	if rec.Restart == p.order.Restart {
+		p.m.StartedFrom = rec.Restart // it was started by that restart: what that named is behind it
+	}
 	// Whether a snapshot was taken cannot be known, unless this was the first run ever and its directory tells.
 	p.m.HadSnapshot = s.Run.Run > 1
 	if j := s.REST.Job; j != nil && j.Restored != nil {

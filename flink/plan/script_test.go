@@ -345,7 +345,7 @@ func (s *script) failJob(rest string) error {
 		r.job.become(flink.JobFailed, s.w.now)
 		r.job.cause = cause(rest)
 		if r.kube != nil {
-			r.kube.graph, r.kube.pointers = false, false
+			r.kube.graph, r.kube.pointers, r.kube.done = false, false, true
 		}
 		if strings.Contains(rest, "checkpoint storage") {
 			r.job.latest, r.job.restored, r.job.done = flink.Snapshot{}, nil, 0

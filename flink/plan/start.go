@@ -416,6 +416,10 @@ func (p *pass) missingYet(c *RunRecord, s flink.RunObserved) Plan {
 		return p.abandon(c, "something else is wanted now, and its job was not there yet")
 	case p.wordGone(c):
 		return p.abandon(c, "it was to start empty, and upgradeMode is not stateless any more; its job was not there yet")
+	case c.Attempts > maxAttempts && c.HA && c.LastErr == "":
+		// A job that had this id before is taken well too, and not started: nobody saw what it left.
+		p.end(c, EndLost, &flink.Cause{Message: "its JobManager took the job well and has none: it ended while nobody looked"})
+		return p.ended()
 	case c.Attempts > maxAttempts:
 		return p.giveUp(c, "its JobManager does not take the job: "+or(c.LastErr, "it does not appear"))
 	case c.Attempts > 0 && p.now.Sub(c.PhaseSince) < time.Duration(c.Attempts)*time.Second:
