@@ -23,9 +23,10 @@ func TestLint(t *testing.T) {
 	}
 }
 
-func TestEveryObjectStandsWhereItShould(t *testing.T) {
-	for _, c := range charts(t) {
-		for _, o := range c.render(t) {
+func everyObjectStandsWhereItShould(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		for _, o := range r[c] {
 			switch ns := o.meta.GetNamespace(); {
 			case o.kind() == "Namespace" || o.kind() == "CustomResourceDefinition":
 				if ns != "" || c.name != "agent" {
@@ -45,12 +46,13 @@ func TestEveryObjectStandsWhereItShould(t *testing.T) {
 	}
 }
 
-func TestTheHubReadsItsFile(t *testing.T) {
-	for _, c := range charts(t) {
+func theHubReadsItsFile(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
 		if c.name != "hub" {
 			continue
 		}
-		text := one[*corev1.ConfigMap](t, c.render(t)).Data["hub.yaml"]
+		text := one[*corev1.ConfigMap](t, r[c]).Data["hub.yaml"]
 		file := filepath.Join(t.TempDir(), "hub.yaml")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -73,10 +75,11 @@ func TestTheHubReadsItsFile(t *testing.T) {
 	}
 }
 
-func TestTheTokenIsInItsSecretAlone(t *testing.T) {
+func theTokenIsInItsSecretAlone(t *testing.T, r rendered) {
+	t.Helper()
 	for values, token := range map[string]string{"minimal": "one-time-token-of-the-test", "full": `one, time: token"of the {test}`} {
 		found := 0
-		for _, o := range (chart{"agent", values}).render(t) {
+		for _, o := range r[chart{"agent", values}] {
 			if secret, ok := o.obj.(*corev1.Secret); ok {
 				if found++; secret.Name != "waterwheel-agent-join" || secret.StringData["token"] != token {
 					t.Errorf("%s holds %v", o, secret.StringData)
@@ -92,15 +95,16 @@ func TestTheTokenIsInItsSecretAlone(t *testing.T) {
 			t.Errorf("%s: %d Secrets", values, found)
 		}
 	}
-	if n := len(of[*corev1.Secret](chart{"agent", "bare"}.render(t))); n != 0 {
+	if n := len(of[*corev1.Secret](r[chart{"agent", "bare"}])); n != 0 {
 		t.Errorf("without a token there are %d Secrets", n)
 	}
 }
 
 // What jobs need must outlive the chart; what only the agent needs must not.
-func TestWhatStaysAfterAnUninstall(t *testing.T) {
+func whatStaysAfterAnUninstall(t *testing.T, r rendered) {
+	t.Helper()
 	for _, c := range []chart{{"agent", "minimal"}, {"agent", "full"}} {
-		for _, o := range c.render(t) {
+		for _, o := range r[c] {
 			if isHook(o.meta) {
 				continue
 			}
@@ -112,7 +116,7 @@ func TestWhatStaysAfterAnUninstall(t *testing.T) {
 			}
 		}
 	}
-	objects := chart{"agent", "remove"}.render(t)
+	objects := r[chart{"agent", "remove"}]
 	for _, o := range objects {
 		if o.meta.GetAnnotations()[keepPolicy] != "" {
 			t.Errorf("%s stays though the chart was told to take all along", o)
@@ -122,34 +126,36 @@ func TestWhatStaysAfterAnUninstall(t *testing.T) {
 	if down.Annotations["helm.sh/hook"] != "pre-delete" || !slices.Equal(down.Spec.Template.Spec.Containers[0].Args[:1], []string{"down"}) {
 		t.Errorf("before it goes there is %v %v", down.Annotations, down.Spec.Template.Spec.Containers[0].Args)
 	}
-	if n := len(of[*batchv1.Job](chart{"agent", "minimal"}.render(t))); n != 0 {
+	if n := len(of[*batchv1.Job](r[chart{"agent", "minimal"}])); n != 0 {
 		t.Errorf("%d Jobs in a chart that keeps jobs", n)
 	}
 }
 
-func TestARemovedTenantsNamespaceStays(t *testing.T) {
-	for _, ns := range of[*corev1.Namespace](chart{"agent", "minimal"}.render(t)) {
+func aRemovedTenantsNamespaceStays(t *testing.T, r rendered) {
+	t.Helper()
+	for _, ns := range of[*corev1.Namespace](r[chart{"agent", "minimal"}]) {
 		if ns.Annotations[keepPolicy] != "keep" || ns.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
 			t.Errorf("namespace %s: %v %v", ns.Name, ns.Labels, ns.Annotations)
 		}
 	}
-	spaces := of[*corev1.Namespace](chart{"agent", "full"}.render(t))
+	spaces := of[*corev1.Namespace](r[chart{"agent", "full"}])
 	if len(spaces) != 1 || spaces[0].Name != "shop" || spaces[0].Labels["team"] != "shop" || spaces[0].Annotations["owner"] == "" {
 		t.Errorf("with create: false for one of two tenants, namespaces are %v", spaces)
 	}
-	quota := one[*corev1.ResourceQuota](t, chart{"agent", "full"}.render(t))
+	quota := one[*corev1.ResourceQuota](t, r[chart{"agent", "full"}])
 	if got := quota.Spec.Hard["limits.cpu"]; got.String() != "8" || quota.Namespace != "shop" {
 		t.Errorf("quota is %v in %s", quota.Spec.Hard, quota.Namespace)
 	}
 }
 
-func TestTheCustomResourceIsTheFile(t *testing.T) {
-	for _, o := range (chart{"agent", "minimal"}).render(t) {
+func theCustomResourceIsTheFile(t *testing.T, r rendered) {
+	t.Helper()
+	for _, o := range r[chart{"agent", "minimal"}] {
 		if o.kind() == "CustomResourceDefinition" && o.meta.GetName() != "flinkjobs.agent.waterwheel.dev" {
 			t.Errorf("the custom resource is %s", o)
 		}
 	}
-	for _, o := range (chart{"agent", "bare"}).render(t) {
+	for _, o := range r[chart{"agent", "bare"}] {
 		if o.kind() == "CustomResourceDefinition" {
 			t.Errorf("crd.create: false, and there is %s", o)
 		}

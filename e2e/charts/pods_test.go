@@ -41,9 +41,10 @@ func pods(objects []object) []pod {
 }
 
 // Every pod fits a namespace that enforces the restricted standard.
-func TestPodsAreRestricted(t *testing.T) {
-	for _, c := range charts(t) {
-		for _, p := range pods(c.render(t)) {
+func podsAreRestricted(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		for _, p := range pods(r[c]) {
 			s := p.spec.SecurityContext
 			if s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.SeccompProfile == nil || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
 				t.Errorf("%s: %s: %+v", c, p.name, s)
@@ -95,9 +96,10 @@ func selects(t *testing.T, s *metav1.LabelSelector, of map[string]string) bool {
 }
 
 // Selectors find the pods that they are meant for and no others: a pod of a hook must not count as a replica.
-func TestSelectors(t *testing.T) {
-	for _, c := range charts(t) {
-		objects := c.render(t)
+func selectors(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		objects := r[c]
 		for _, o := range objects {
 			var selector *metav1.LabelSelector
 			switch w := o.obj.(type) {
@@ -145,9 +147,10 @@ func ports(t *testing.T, c chart, s *corev1.Service, all []pod) {
 }
 
 // Every probe asks at the port that other hosts may ask, and a slow start is not killed.
-func TestProbes(t *testing.T) {
-	for _, c := range charts(t) {
-		for _, p := range pods(c.render(t)) {
+func probes(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		for _, p := range pods(r[c]) {
 			if !strings.HasPrefix(p.name, "Deployment") && !strings.HasPrefix(p.name, "StatefulSet") {
 				continue
 			}
@@ -164,9 +167,10 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-func TestTheAgentReachesNothingElse(t *testing.T) {
+func theAgentReachesNothingElse(t *testing.T, r rendered) {
+	t.Helper()
 	var policy *networkingv1.NetworkPolicy
-	for _, p := range of[*networkingv1.NetworkPolicy](chart{"agent", "full"}.render(t)) {
+	for _, p := range of[*networkingv1.NetworkPolicy](r[chart{"agent", "full"}]) {
 		if p.Name == "waterwheel-agent" {
 			policy = p
 		}
@@ -183,23 +187,25 @@ func TestTheAgentReachesNothingElse(t *testing.T) {
 	if want := []int{53, 53, 17443, 6443, 8081, 3128}; !slices.Equal(got, want) {
 		t.Errorf("the agent may dial ports %v, want %v", got, want)
 	}
-	for _, p := range pods(chart{"agent", "full"}.render(t)) {
+	for _, p := range pods(r[chart{"agent", "full"}]) {
 		if !selects(t, &policy.Spec.PodSelector, p.labels) {
 			t.Errorf("%s is not under the agent's policy", p.name)
 		}
 	}
 }
 
-func TestTheHubDialsNobody(t *testing.T) {
-	p := one[*networkingv1.NetworkPolicy](t, chart{"hub", "full"}.render(t))
+func theHubDialsNobody(t *testing.T, r rendered) {
+	t.Helper()
+	p := one[*networkingv1.NetworkPolicy](t, r[chart{"hub", "full"}])
 	if !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) || len(p.Spec.Egress) != 0 {
 		t.Errorf("the hub may dial %v", p.Spec.Egress)
 	}
 }
 
-func TestTheHubsVolume(t *testing.T) {
+func theHubsVolume(t *testing.T, r rendered) {
+	t.Helper()
 	for values, want := range map[string]string{"minimal": "template", "full": "template", "claim": "claim", "ephemeral": "emptyDir"} {
-		s := one[*appsv1.StatefulSet](t, chart{"hub", values}.render(t))
+		s := one[*appsv1.StatefulSet](t, r[chart{"hub", values}])
 		got := "none"
 		if len(s.Spec.VolumeClaimTemplates) == 1 && s.Spec.VolumeClaimTemplates[0].Name == "data" {
 			got = "template"

@@ -14,25 +14,26 @@ import (
 )
 
 // The chart grants the table and nothing else.
-func TestTheChartGrantsTheTable(t *testing.T) {
+func theChartGrantsTheTable(t *testing.T, r rendered) {
+	t.Helper()
 	for values, tenants := range map[string][]rbac.TenantPlace{
 		"minimal": {{Name: "default", Namespace: "waterwheel-default"}},
 		"full":    {{Name: "default", Namespace: "streams"}, {Name: "shop", Namespace: "shop"}},
 		"bare":    nil,
 	} {
-		objects := chart{"agent", values}.render(t)
+		objects := r[chart{"agent", values}]
 		want := map[string][]rbacv1.PolicyRule{}
-		for _, r := range rbac.Roles(rbac.Installation{Namespace: agentSpace, Tenants: tenants}) {
-			for _, rule := range r.Rules {
-				key := r.Metadata.Namespace + "/" + r.Metadata.Name
+		for _, role := range rbac.Roles(rbac.Installation{Namespace: agentSpace, Tenants: tenants}) {
+			for _, rule := range role.Rules {
+				key := role.Metadata.Namespace + "/" + role.Metadata.Name
 				want[key] = append(want[key], rbacv1.PolicyRule{
 					APIGroups: rule.APIGroups, Resources: rule.Resources, ResourceNames: rule.ResourceNames, Verbs: rule.Verbs,
 				})
 			}
 		}
 		got := map[string][]rbacv1.PolicyRule{}
-		for _, r := range of[*rbacv1.Role](objects) {
-			got[r.Namespace+"/"+r.Name] = r.Rules
+		for _, role := range of[*rbacv1.Role](objects) {
+			got[role.Namespace+"/"+role.Name] = role.Rules
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-table +chart):\n%s", values, diff)
@@ -41,9 +42,10 @@ func TestTheChartGrantsTheTable(t *testing.T) {
 }
 
 // A Role is bound to the account of its name, and to no other.
-func TestBindings(t *testing.T) {
-	for _, c := range charts(t) {
-		objects := c.render(t)
+func bindings(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		objects := r[c]
 		bindings := of[*rbacv1.RoleBinding](objects)
 		if roles := len(of[*rbacv1.Role](objects)); len(bindings) != roles {
 			t.Errorf("%s: %d Roles, %d bindings", c, roles, len(bindings))
@@ -66,9 +68,10 @@ func TestBindings(t *testing.T) {
 	}
 }
 
-func TestTheHubHasNoRights(t *testing.T) {
-	for _, c := range charts(t) {
-		if c.name == "hub" && len(of[*rbacv1.Role](c.render(t))) > 0 {
+func theHubHasNoRights(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		if c.name == "hub" && len(of[*rbacv1.Role](r[c])) > 0 {
 			t.Errorf("%s has a Role", c)
 		}
 	}

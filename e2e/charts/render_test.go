@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,6 +83,41 @@ func charts(t *testing.T) []chart {
 	}
 
 	return out
+}
+
+// rendered are both charts with each file of values, as Kubernetes would get them.
+type rendered map[chart][]object
+
+// charts are what was rendered, in order.
+func (r rendered) charts() []chart {
+	return slices.SortedFunc(maps.Keys(r), func(a, b chart) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// Helm is slow to start: each chart is rendered once, and looked at from many sides.
+func TestRendered(t *testing.T) {
+	r := rendered{}
+	for _, c := range charts(t) {
+		r[c] = c.render(t)
+	}
+	for promise, check := range map[string]func(*testing.T, rendered){
+		"every object stands where it should": everyObjectStandsWhereItShould,
+		"the hub reads its file":              theHubReadsItsFile,
+		"the token is in its secret alone":    theTokenIsInItsSecretAlone,
+		"what stays after an uninstall":       whatStaysAfterAnUninstall,
+		"a removed tenants namespace stays":   aRemovedTenantsNamespaceStays,
+		"the custom resource is the file":     theCustomResourceIsTheFile,
+		"the chart grants the table":          theChartGrantsTheTable,
+		"bindings":                            bindings,
+		"the hub has no rights":               theHubHasNoRights,
+		"pods are restricted":                 podsAreRestricted,
+		"selectors":                           selectors,
+		"probes":                              probes,
+		"the agent reaches nothing else":      theAgentReachesNothingElse,
+		"the hub dials nobody":                theHubDialsNobody,
+		"the hubs volume":                     theHubsVolume,
+	} {
+		t.Run(promise, func(t *testing.T) { check(t, r) })
+	}
 }
 
 // object is one object of a rendered chart.

@@ -26,7 +26,7 @@ stateStorage:
 runtime:
   kind: kubernetes
   kubernetes:
-    namespace: {{ .Release.Namespace }}
+    namespace: {{ .Release.Namespace | quote }}
     secrets:
       identity: waterwheel-agent-identity
       keys: waterwheel-agent-keys
@@ -68,15 +68,15 @@ runtime:
       {{- range .Values.tenants }}
       {{- $storage := mergeOverwrite (deepCopy $.Values.stateStorage) (.stateStorage | default dict) }}
       {{- $settings := mergeOverwrite (deepCopy $.Values.flink.settings) (include "agent.storageSettings" $storage | fromYaml) (.settings | default dict) }}
-      - name: {{ .name }}
-        namespace: {{ include "agent.tenantNamespace" . }}
+      - name: {{ .name | quote }}
+        namespace: {{ include "agent.tenantNamespace" . | quote }}
         {{- with $storage.root }}
         stateStorage:
           root: {{ . | quote }}
         {{- end }}
         {{- with $storage.credentialsSecret }}
         credentials:
-          secret: {{ . }}
+          secret: {{ . | quote }}
           {{- with $storage.credentialsKeys }}
           keys: {{- toYaml . | nindent 12 }}
           {{- end }}
@@ -87,7 +87,7 @@ runtime:
         {{- with $settings }}
         settings:
           {{- range $key, $value := . }}
-          {{ $key | quote }}: {{ $value | toString | quote }}
+          {{ $key | quote }}: {{ include "agent.scalar" $value | quote }}
           {{- end }}
         {{- end }}
       {{- else }} []

@@ -3,7 +3,7 @@
 
 {{- define "agent.selector" -}}
 app.kubernetes.io/name: waterwheel-agent
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | quote }}
 {{- end }}
 
 {{- define "agent.labels" -}}
@@ -70,6 +70,11 @@ capabilities: {drop: [ALL]}
 {{- if or (eq $ns "default") (hasPrefix "kube-" $ns) }}{{ fail (printf "tenants: %s cannot have the namespace %s, which is the cluster's; name another one" .name $ns) }}{{ end -}}
 {{- $_ := set $names .name true }}{{ $_ := set $spaces $ns .name -}}
 {{- end -}}
+{{- end }}
+
+{{- /* A number as it was written: templates turn a million into 1e+06. */ -}}
+{{- define "agent.scalar" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
 {{- end }}
 
 {{- define "agent.hubPort" -}}{{ regexFind "[0-9]+$" .Values.hub.address | int }}{{- end }}

@@ -3,7 +3,7 @@
 
 {{- define "hub.selector" -}}
 app.kubernetes.io/name: waterwheel-hub
-app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" | quote }}
 {{- end }}
 
 {{- define "hub.labels" -}}
