@@ -72,9 +72,6 @@ func (g *ground) prepare(ctx context.Context) error {
 	return err
 }
 
-// container is the one of Flink in each pod of a run.
-const container = "flink"
-
 // portOf is the node port of a run's REST.
 func portOf(run flink.Run) int32 { return 30080 + run.Run }
 
@@ -93,7 +90,7 @@ func nodePort(run flink.Run, namespace string) *corev1.Service {
 // killJobManager kills the process of the JobManager's container, as a crash would. Its pod stays.
 func (g *ground) killJobManager(ctx context.Context, run flink.Run) error {
 	labels := metav1.FormatLabelSelector(metav1.SetAsLabelSelector(render.Selector(run, render.JobManager)))
-	if _, err := g.cluster.Kill(ctx, g.place.Namespace, labels, container); err != nil {
+	if _, err := g.cluster.Kill(ctx, g.place.Namespace, labels, render.JobManager); err != nil {
 		return fmt.Errorf("run %s: kill its JobManager: %w", run, err)
 	}
 	return nil
