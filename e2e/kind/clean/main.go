@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -12,8 +13,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/waterwheel-io/waterwheel/e2e/kind/cache"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/cluster"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/engine"
+	"github.com/waterwheel-io/waterwheel/e2e/kind/storage"
 )
 
 func main() {
@@ -39,10 +42,43 @@ func run(ctx context.Context, all bool) error {
 		deleted += n
 		errs = append(errs, err)
 	}
+	stores, err := endStorage(ctx)
+	errs = append(errs, err)
 	stopped, err := engine.Stop(ctx, engine.Options{})
 	errs = append(errs, err, forget(all))
-	fmt.Printf("clean clusters=%d cuts=%d engine_stopped=%t caches_removed=%t\n", deleted, cuts, stopped, all)
+	fmt.Printf("clean clusters=%d storages=%d cuts=%d engine_stopped=%t caches_removed=%t\n", deleted, stores, cuts, stopped, all)
 	return errors.Join(errs...)
+}
+
+// endStorage ends object storages that outlived who started them, and removes
+// what they held.
+func endStorage(ctx context.Context) (ended int, err error) {
+	root, err := cluster.Root()
+	if err != nil {
+		return 0, err
+	}
+	dirs, err := filepath.Glob(filepath.Join(root, "storage-*"))
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, dir := range dirs {
+		server, err := storage.Attach(dir, nil)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			errs = append(errs, err)
+			continue
+		default:
+			if err := server.Stop(ctx); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			ended++
+		}
+		errs = append(errs, os.RemoveAll(dir))
+	}
+	return ended, errors.Join(errs...)
 }
 
 // sweep deletes the clusters in an engine, and containers named as they are.
@@ -71,7 +107,8 @@ func sweep(ctx context.Context, e *engine.Engine) (deleted int, err error) {
 	return deleted, errors.Join(errs...)
 }
 
-// forget removes files: what belonged to clusters, and with all the caches.
+// forget removes files: what belonged to clusters, and with all what is kept by
+// content for tests in clusters. Flink and jobs are kept for more than these.
 func forget(all bool) error {
 	root, err := cluster.Root()
 	if err != nil {
@@ -80,5 +117,13 @@ func forget(all bool) error {
 	if !all {
 		return os.RemoveAll(filepath.Join(root, "clusters"))
 	}
-	return errors.Join(os.RemoveAll(root), os.RemoveAll(filepath.Join(filepath.Dir(root), "node")))
+	errs := []error{os.RemoveAll(root)}
+	for _, name := range []string{"node", "images", "storage", "helm"} {
+		dir, err := cache.Dir(name)
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
