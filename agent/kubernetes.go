@@ -34,7 +34,8 @@ type KubernetesConfig struct {
 	Images          map[string]string `yaml:"images"` // by Flink version, such as "2.3"
 	ImagePullPolicy string            `yaml:"imagePullPolicy"`
 	ServiceAccounts AccountNames      `yaml:"serviceAccounts"`
-	Lease           LeaseConfig       `yaml:"lease"` // of JobManagers
+	CPULimitFactor  float64           `yaml:"cpuLimitFactor"` // by how much a process may exceed its declared CPU; default 1
+	Lease           LeaseConfig       `yaml:"lease"`          // of JobManagers
 	PodTemplate     PodTemplates      `yaml:"podTemplate"`
 	Tenants         []TenantConfig    `yaml:"tenants"`
 	MetricsFrom     []string          `yaml:"metricsNamespaces"` // which may reach the metrics of Flink; empty: all
@@ -173,7 +174,7 @@ func (c KubernetesConfig) places(stateRoot string, agent map[string]string) (map
 			root = stateRoot
 		}
 		out[t.Name] = render.Place{
-			Namespace: t.Namespace, Images: c.Images, ImagePullSecrets: t.ImagePullSecrets,
+			Namespace: t.Namespace, Images: c.Images, ImagePullPolicy: corev1.PullPolicy(c.ImagePullPolicy), ImagePullSecrets: t.ImagePullSecrets, CPULimitFactor: c.CPULimitFactor,
 			Accounts:    render.Accounts{JobManager: c.ServiceAccounts.JobManager, TaskManager: c.ServiceAccounts.TaskManager},
 			Credentials: render.Credentials{Secret: t.Credentials.Secret, Keys: t.Credentials.Keys},
 			StateRoot:   root, Settings: maps.Clone(t.Settings),

@@ -17,6 +17,7 @@ type Place struct {
 	Cluster   string // uid of this cluster at the hub; empty: it has not joined
 
 	Images           map[string]string // Flink version ("2.3") → image; spec.image wins
+	ImagePullPolicy  corev1.PullPolicy // empty: IfNotPresent
 	ImagePullSecrets []string
 	Accounts         Accounts
 	Credentials      Credentials
@@ -72,6 +73,9 @@ func (p Place) withDefaults() Place {
 	fill(&p.TmpSize, DefaultTmpSize)
 	fill(&p.Accounts.JobManager, DefaultJobManagerSA)
 	fill(&p.Accounts.TaskManager, DefaultTaskManagerSA)
+	if p.ImagePullPolicy == "" {
+		p.ImagePullPolicy = corev1.PullIfNotPresent
+	}
 	if p.CPULimitFactor == 0 {
 		p.CPULimitFactor = 1
 	}

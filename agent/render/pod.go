@@ -63,7 +63,7 @@ func (r *rendering) jobManagerPod() corev1.PodSpec {
 // image has no such file, its last words say which.
 func (r *rendering) jarLoader() corev1.Container {
 	return corev1.Container{
-		Name: jarLoader, Image: r.image, ImagePullPolicy: corev1.PullIfNotPresent,
+		Name: jarLoader, Image: r.image, ImagePullPolicy: r.place.ImagePullPolicy,
 		Command: []string{"cp", "--", dollar(r.jar), config.JarPath(uploadDir)},
 		// Mounted at its own directory, which the kubelet makes: cp makes none.
 		VolumeMounts:             []corev1.VolumeMount{{Name: volumeTmp, MountPath: uploadDir + "/flink-web-upload", SubPath: "web/flink-web-upload"}},
@@ -118,7 +118,7 @@ func (r *rendering) container(name string, res flink.Resources, process config.P
 		ID: "$(" + config.EnvPodName + ")", Java: "java", ClassPath: home + "/lib/*", ConfDir: confDir, TmpDir: tmpDir,
 	})
 	c := corev1.Container{
-		Name: name, Image: r.image, ImagePullPolicy: corev1.PullIfNotPresent, WorkingDir: home,
+		Name: name, Image: r.image, ImagePullPolicy: r.place.ImagePullPolicy, WorkingDir: home,
 		Command: command[:1], Args: command[1:],
 		Env: []corev1.EnvVar{
 			fieldEnv(config.EnvPodIP, "status.podIP"), fieldEnv(config.EnvPodName, "metadata.name"),

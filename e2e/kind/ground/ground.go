@@ -75,7 +75,7 @@ func newGround(c *cluster.Cluster, s *storage.Server, root, image, version strin
 	client := g.ring.HTTPClient(g.dial)
 	g.rest = flinkrest.New(flinkrest.Config{HTTP: client, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	g.place = render.Place{
-		Namespace: "ground-" + strings.ReplaceAll(version, ".", "-"), Images: map[string]string{version: image},
+		Namespace: "ground-" + strings.ReplaceAll(version, ".", "-") + "-" + g.uid[:6], Images: map[string]string{version: image},
 		Credentials: render.Credentials{Secret: "state-storage"}, StateRoot: root + "/state", Settings: s.Settings(),
 		Agent: render.Peer{Namespace: "waterwheel", Labels: map[string]string{"app.kubernetes.io/name": "waterwheel-agent"}},
 	}
