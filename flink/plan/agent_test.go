@@ -37,6 +37,9 @@ func (w *world) pass() plan.Plan {
 		crash, w.fault.crash = w.fault.crash, ""
 	}
 	w.mem = p.Memory
+	if p.Action == nil && w.hold == nil {
+		w.collect(p)
+	}
 	if p.Action == nil || crash == "before" {
 		return p
 	}

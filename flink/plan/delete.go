@@ -102,7 +102,7 @@ func (p *pass) blocked(c *RunRecord) bool {
 // sweep ends the processes of every run that is left; then the job is gone.
 func (p *pass) sweep(msg string) Plan {
 	for _, s := range p.seen.Runs {
-		if s.Alive() || remnant(s) {
+		if s.Alive() {
 			return p.act(Deleting, flink.Deleting, EndRun{Run: s.Run}, "Deleting: ends what is left of run %s", s.Run)
 		}
 	}

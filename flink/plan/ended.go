@@ -126,6 +126,8 @@ func (p *pass) listing(c *RunRecord) Plan {
 		return p.ask(c, Situation(c.HAFault), "its newest checkpoint cannot be told for certain")
 	case n == nil, n.Run != c.Run, c.HA && p.now.Sub(c.End.GoneAt) < readAfter:
 		return p.wait(p.lossSituation(c), p.endState(), quick, "Run %s is over (%s); looks for its newest checkpoint", c.Run, p.why(c))
+	case c.HA && c.End.Kind == EndStopped:
+		return p.ask(c, SnapshotsUnread, "the name of its savepoint cannot be told")
 	case n.Err != "" && c.HA:
 		return p.ask(c, SnapshotsUnread, "its newest snapshot cannot be told for certain ("+bounded(n.Err)+")")
 	case n.Err != "":
@@ -200,11 +202,6 @@ func (p *pass) backingOff(c *RunRecord) Plan {
 // warm ones, and the old run once its successor is proven.
 func (p *pass) leftovers() (Plan, bool) {
 	left := p.left()
-	if len(left) == 0 && p.now.Sub(p.m.SweptAt) >= lookAgain {
-		if left = p.remains(); len(left) > 0 {
-			p.m.SweptAt = p.now
-		}
-	}
 	if len(left) == 0 {
 		return Plan{}, false
 	}
@@ -221,26 +218,6 @@ func (p *pass) left() []flink.Run {
 		}
 	}
 	return left
-}
-
-// remains lists the runs that are gone but for their high availability data, and
-// from which nothing is to be read any more.
-func (p *pass) remains() []flink.Run {
-	var runs []flink.Run
-	for _, s := range p.seen.Runs {
-		c := p.m.Current
-		read := c != nil && c.Run == s.Run && c.End != nil && c.End.Listed && c.End.Gone
-		if remnant(s) && (read || !p.named(s.Run)) {
-			runs = append(runs, s.Run)
-		}
-	}
-	return runs
-}
-
-// remnant reports whether of a run nothing is left but its high availability data.
-func remnant(s flink.RunObserved) bool {
-	h := s.HA
-	return !s.Alive() && h != nil && h.Err == "" && (h.Graph || h.Pointers || !h.Renewed.IsZero())
 }
 
 func (p *pass) named(r flink.Run) bool {

@@ -26,6 +26,7 @@ const (
 const (
 	faultData     = "HADataDamaged"
 	faultRestored = "RestoredWrong"
+	faultUnseen   = "SnapshotsUnread" // it ended while nobody looked: a savepoint may be newer than all of them
 )
 
 // Life is one life of a run's job: from one JobManager's start of it to the next.
@@ -49,13 +50,14 @@ func (p *pass) noteHA(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	switch {
-	case c.HAFault == "" && h.Graph && !h.Pointers && c.Newest > 0: // a JobManager that starts again starts it empty
+	case c.HAFault == "" && h.Graph && !h.Pointers && c.Pointers: // a JobManager that starts again starts it empty
 		c.HAFault = faultData
 	case c.HAFault == "" && !h.Graph && j != nil && !flink.JobTerminal(j.State) && c.Phase == PhaseProven && c.Life.Proven: // it starts nothing
 		c.HAFault = faultData
 	case h.Graph && h.Pointers && c.HAFault == faultData && j != nil && c.Life.Proven:
 		c.HAFault = "" // the JobManager that had them wrote them again
 	}
+	c.Pointers = c.Pointers || h.Pointers
 	if !h.Pointers || c.HAFault != "" || j != nil && !c.Life.Proven {
 		return
 	}
@@ -203,7 +205,7 @@ func (p *pass) notePointers(c *RunRecord, s flink.RunObserved) {
 	if p.now.Sub(c.End.GoneAt) < readAfter {
 		return
 	}
-	if !c.HA || h == nil || h.Err != "" || !h.Pointers || c.HAFault != "" || c.StopDir != "" || c.End.Kind == EndStopped {
+	if !c.HA || h == nil || h.Err != "" || !h.Pointers || c.HAFault != "" || c.End.Kind == EndStopped {
 		return
 	}
 	if known := c.Restored != "" || c.Intended == "" && c.StartReason != adopted; !known || h.Newest < c.Newest {
@@ -228,9 +230,14 @@ func (p *pass) judge() {
 		}
 		return
 	}
-	if why := p.over(c, s); why != "" {
-		p.end(c, EndLost, &flink.Cause{Message: why})
+	why := p.over(c, s)
+	if why == "" {
+		return
 	}
+	if had := c.Seen || c.Phase == PhaseProven; had && c.HAFault == "" && (s.HA == nil || !s.HA.Graph) {
+		c.HAFault = faultUnseen
+	}
+	p.end(c, EndLost, &flink.Cause{Message: why})
 }
 
 // over says why a run whose job is not to be seen is over; empty: it is not.

@@ -165,14 +165,33 @@ func (w *world) endRun(r *run) {
 		w.killAll(r)
 		return
 	}
-	k, lived := r.kube, r.alive()
-	if lived {
+	k := r.kube
+	if r.alive() {
 		w.dropObjects(r)
 		k.drift = nil
 	}
-	if !lived || !w.keepsHA {
-		k.graph, k.pointers, k.newest, k.renewed = false, false, 0, time.Time{}
+	k.graph, k.renewed = false, time.Time{}
+	if !w.keepsHA {
+		k.pointers, k.newest = false, 0
 	}
+}
+
+// collect removes what is left of runs that no record names, as the agent has done when there is nothing else to do.
+func (w *world) collect(p plan.Plan) {
+	for _, r := range w.runs {
+		if r.kube != nil && !r.alive() && (p.Gone || !names(p.Memory, r.launch.Run)) {
+			r.kube.graph, r.kube.pointers, r.kube.newest, r.kube.renewed = false, false, 0, time.Time{}
+		}
+	}
+}
+
+func names(m plan.Memory, run flink.Run) bool {
+	for _, rec := range []*plan.RunRecord{m.Current, m.Next, m.Previous} {
+		if rec != nil && rec.Run == run {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *run) seeKube(o *flink.RunObserved) {
@@ -197,8 +216,6 @@ func (w *world) newestOnRecord(d plan.DeadRun) *flink.NewestCheckpoint {
 	n := &flink.NewestCheckpoint{Run: d.Run}
 	r := w.find(d.Run)
 	switch {
-	case d.StopDir != "":
-		n.Err = "state storage cannot be read from here"
 	case r == nil || !r.kube.pointers:
 		n.Err = "its high availability data is gone, and state storage cannot be read from here"
 	case r.kube.newest > 0:

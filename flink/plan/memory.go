@@ -26,8 +26,7 @@ type Memory struct {
 	Savepoint SavepointRecord // attempts at stopping Current with a savepoint
 	Refused   *RefusedRecord  // this generation cannot start; nothing is tried until it changes or a restart is asked
 
-	StartedFrom int32     // the restart whose named snapshot a run has started from
-	SweptAt     time.Time // when what was left of old runs' high availability data was last collected
+	StartedFrom int32 // the restart whose named snapshot a run has started from
 
 	Said Said // what was said last, for the times in conditions and transitions
 }
@@ -93,6 +92,7 @@ type RunRecord struct {
 
 	HA        bool      // it has high availability: a JobManager that starts again goes on by itself
 	HAFault   string    // why its record of checkpoints is not to be believed, a condition reason; empty: it is
+	Pointers  bool      // its record of checkpoints was seen
 	Replaced  bool      // that was counted, to replace run after run ever later
 	Life      Life      // that its job is in, with high availability
 	Recovered time.Time // when its job last proved that it came back by itself

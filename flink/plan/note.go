@@ -261,6 +261,9 @@ func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	found := n.Snapshot
+	if c.HA && e.Kind == EndStopped && found.Kind != flink.KindSavepoint {
+		return // its savepoint is newer than any checkpoint
+	}
 	if c.HA && found.Kind == flink.KindCheckpoint && found.ID <= c.RestoredID {
 		found = flink.Snapshot{} // what it came from stands on its record too
 	}

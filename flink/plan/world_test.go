@@ -45,7 +45,7 @@ type world struct {
 	told    map[string]bool // paths of snapshots that the planner was told of
 
 	kubernetes bool // runs are brought up in Kubernetes, with high availability
-	keepsHA    bool // EndRun leaves a run's high availability data until it is asked again
+	keepsHA    bool // EndRun leaves a run's record of checkpoints until it is collected
 	hold       *flink.Hold
 }
 
@@ -232,7 +232,7 @@ func (w *world) tick(r *run, step time.Duration) {
 		w.tickKube(r)
 	}
 	j := r.job
-	if j == nil || !r.jm.lives() {
+	if j == nil || !r.jm.lives() || r.kube != nil && r.kube.hung {
 		return
 	}
 	age := w.now.Sub(j.since)
