@@ -140,7 +140,7 @@ func (c *Config) Find(name string) (Context, error) {
 	}
 	switch {
 	case len(c.Contexts) == 0:
-		return Context{}, usagef("no contexts in %s: start a world with waterwheel dev up, or name a hub with waterwheel config set-context", c.path)
+		return Context{}, usagef("no contexts in %s: start a world with waterwheel dev up, or name a hub with waterwheel config set-context, or import a context", c.path)
 	case name == "":
 		return Context{}, usagef("no current context in %s: choose one with waterwheel config use-context (%s)", c.path, strings.Join(c.names(), ", "))
 	}
