@@ -6,10 +6,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/waterwheel-io/waterwheel/agent"
+	"github.com/waterwheel-io/waterwheel/agent/rbac"
 	"github.com/waterwheel-io/waterwheel/hub"
 )
 
@@ -70,6 +74,46 @@ func theHubReadsItsFile(t *testing.T, r rendered) {
 			t.Errorf("%s: %+v", c, cfg)
 		}
 		if c.values == "minimal" && (cfg.AdminAddr() != "waterwheel-hub-admin.waterwheel-hub.svc:7444" || cfg.Metrics.Public || cfg.Health.Listen == "") {
+			t.Errorf("%s: %+v", c, cfg)
+		}
+	}
+}
+
+func theAgentReadsItsFile(t *testing.T, r rendered) {
+	t.Helper()
+	for _, c := range r.charts() {
+		if c.name != "agent" {
+			continue
+		}
+		file := filepath.Join(t.TempDir(), "agent.yaml")
+		text := one[*corev1.ConfigMap](t, r[c]).Data["agent.yaml"]
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := agent.LoadConfig(file)
+		if err != nil {
+			t.Errorf("%s: %v in\n%s", c, err, text)
+
+			continue
+		}
+		k := cfg.Runtime.Kubernetes
+		if k.Namespace != agentSpace || k.Secrets.Join != rbac.JoinSecret || k.Secrets.Keys != rbac.KeysSecret ||
+			k.Secrets.Identity != rbac.IdentitySecret || k.Records != rbac.RecordsMap || k.Election.Lease != rbac.ElectionLease {
+			t.Errorf("%s: the file names other objects than it may touch: %+v", c, k)
+		}
+		if c.values != "full" {
+			continue
+		}
+		shop := k.Tenants[1]
+		want := map[string]string{
+			"state.backend.type": "rocksdb", "taskmanager.numberOfTaskSlots": "2", "rest.server.max-content-length": "100000000",
+			"execution.checkpointing.unaligned.enabled": "true", "table.exec.resource.default-parallelism": "2",
+			"s3.endpoint": "https://s3.example.org:9000", "s3.endpoint.region": "eu-1",
+		}
+		if diff := cmp.Diff(want, shop.Settings); diff != "" || shop.StateStorage.Root != "s3://shop/state" || shop.Credentials.Secret != "shop-storage" || len(shop.Credentials.Keys) != 3 {
+			t.Errorf("%s: tenant shop is %+v\n%s", c, shop, diff)
+		}
+		if k.Lease.Duration != 2*time.Minute || k.CPULimitFactor != 2.5 || k.PodTemplate.TaskManager["metadata"] == nil || cfg.Hub.Address != "[2001:db8::7]:17443" || !cfg.Metrics.Public {
 			t.Errorf("%s: %+v", c, cfg)
 		}
 	}

@@ -101,6 +101,7 @@ func TestRendered(t *testing.T) {
 	}
 	for promise, check := range map[string]func(*testing.T, rendered){
 		"every object stands where it should": everyObjectStandsWhereItShould,
+		"the agent reads its file":            theAgentReadsItsFile,
 		"the hub reads its file":              theHubReadsItsFile,
 		"the token is in its secret alone":    theTokenIsInItsSecretAlone,
 		"what stays after an uninstall":       whatStaysAfterAnUninstall,

@@ -8,7 +8,6 @@ hub:
   {{- else }}
   caPin: {{ .Values.hub.caPin | quote }}
   {{- end }}
-  tokenFile: /run/waterwheel/join/token
 dir: /var/lib/waterwheel
 listen: 127.0.0.1:9464
 health:
@@ -42,6 +41,9 @@ runtime:
       {{ $version | quote }}: {{ $image | quote }}
       {{- end }}
     imagePullPolicy: {{ .Values.flink.imagePullPolicy }}
+    {{- if ne (float64 .Values.flink.cpuLimitFactor) 1.0 }}
+    cpuLimitFactor: {{ .Values.flink.cpuLimitFactor }}
+    {{- end }}
     serviceAccounts:
       jobManager: waterwheel-jobmanager
       taskManager: waterwheel-taskmanager
@@ -49,7 +51,6 @@ runtime:
       duration: {{ .Values.flink.lease.duration }}
       renewDeadline: {{ .Values.flink.lease.renewDeadline }}
       retryPeriod: {{ .Values.flink.lease.retryPeriod }}
-    tmpSize: {{ .Values.flink.tmpSize }}
     {{- if or .Values.podTemplate.jobManager .Values.podTemplate.taskManager }}
     podTemplate:
       {{- with .Values.podTemplate.jobManager }}
@@ -59,8 +60,6 @@ runtime:
       taskManager: {{- toYaml . | nindent 8 }}
       {{- end }}
     {{- end }}
-    # who may reach the REST of runs, and their metrics
-    agentLabels: {{- include "agent.selector" . | nindent 6 }}
     {{- with .Values.flink.metricsNamespaces }}
     metricsNamespaces: {{- toYaml . | nindent 6 }}
     {{- end }}
