@@ -23,9 +23,7 @@ func (p *pass) held() Plan {
 	}
 	p.m = facts
 	st := would.Status.State
-	pl := p.say(Held, st, fmt.Sprintf("%s; would %s: %s", heldWords(*p.seen.Hold), does, would.Status.Message), said{settled: true, requeue: slow})
-	pl.Status.Snapshot = p.m.Snapshot
-	return pl
+	return p.say(Held, st, fmt.Sprintf("%s; would %s: %s", heldWords(*p.seen.Hold), does, would.Status.Message), said{settled: true, requeue: slow})
 }
 
 // heldWords says who holds a job, since when and why.

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -197,6 +198,9 @@ func names(m plan.Memory, run flink.Run) bool {
 func (r *run) seeKube(o *flink.RunObserved) {
 	k := r.kube
 	o.Drift = slices.Clone(k.drift)
+	if strings.Contains(k.jmWait, "container jar") {
+		o.JarMissing = "cp: cannot stat '/opt/flink/usrlib/job.jar': No such file or directory"
+	}
 	o.HA = &flink.HAData{Graph: k.graph, Pointers: k.pointers, Renewed: k.renewed}
 	if k.pointers {
 		o.HA.Newest = k.newest

@@ -156,11 +156,17 @@ func (p *pass) notReady(r *RunRecord) Plan {
 	switch {
 	case len(words) == 0:
 		return p.giveUp(r, "it was not ready within "+age(warmLimit))
-	case r != p.m.Current && reasonOf(words[0]) == "Unschedulable" && asLarge(p.m.Current.Spec, r.Spec):
+	case r != p.m.Current && noPlace(words[0]) && asLarge(p.m.Current.Spec, r.Spec):
 		p.m.Next = nil
-		return p.coldSwitch("the nodes have no room for two runs: " + bounded(words[0]))
+		return p.coldSwitch("there is no room for two runs: " + bounded(words[0]))
 	}
 	return p.giveUp(r, "it was not ready within "+age(warmLimit)+": "+bounded(words[0]))
+}
+
+// noPlace reports whether a process waits for room that its run's predecessor may have.
+func noPlace(words string) bool {
+	reason := reasonOf(words)
+	return reason == "Unschedulable" || reason == "Quota"
 }
 
 // asLarge reports whether a run of the first spec takes the room that one of the second needs, process by process.
@@ -202,6 +208,10 @@ func (p *pass) warm(r *RunRecord) (Plan, bool) {
 			r.Exits++
 		}
 		return p.act(Warming, p.state(r), ensure, "Bringing up Flink %s for run %s, %s", r.Spec.FlinkVersion, r.Run, p.reason(r)), false
+	}
+	if s.JarMissing != "" && jm.Waiting != "" {
+		r.Denied = &flink.Refusal{Kind: flink.RefusedJar, Cause: flink.Cause{Message: bounded(s.JarMissing)}}
+		return p.denied(r), false
 	}
 	if _, now := p.drifted(r, s); now {
 		return p.putBack(r, s), false

@@ -74,18 +74,46 @@ func (p *pass) tellWaiting(sit Situation, msg string, s said) (string, said) {
 	return msg, s
 }
 
-// reasonOf is the condition reason that a text begins with: one word before a colon.
+// phrases are what a place says of processes that wait, and the condition reason for it.
+var phrases = []struct{ says, reason string }{
+	{"quota", "Quota"},
+	{"no node takes it", "Unschedulable"},
+	{"cannot be pulled", "ImagePull"},
+	{"may not be made", "PodRefused"},
+	{"cannot be made", "ContainerConfig"},
+	{"ends again and again", "CrashLoop"},
+	{"ended with exit", "CrashLoop"},
+	{"mount", "Mount"},
+	{"its node", "NodeLost"},
+	{"being ended", "Ending"},
+	{"being deleted", "Ending"},
+}
+
+// reasonOf is the condition reason for why a process waits: the word that it
+// begins with, or what is known of it.
 func reasonOf(words string) string {
-	head, _, ok := strings.Cut(words, ":")
-	if !ok || head == "" || len(head) > 40 || head[0] < 'A' || head[0] > 'Z' {
-		return "Waiting"
+	if head, _, ok := strings.Cut(words, ":"); ok && isReason(head) {
+		return head
 	}
-	for _, r := range head {
-		if (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
-			return "Waiting"
+	for _, p := range phrases {
+		if strings.Contains(words, p.says) {
+			return p.reason
 		}
 	}
-	return head
+	return "Waiting"
+}
+
+// isReason reports whether a word has the form of a condition reason.
+func isReason(word string) bool {
+	if word == "" || len(word) > 40 || word[0] < 'A' || word[0] > 'Z' {
+		return false
+	}
+	for _, r := range word {
+		if (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+			return false
+		}
+	}
+	return true
 }
 
 // bounded is somebody else's words, not too many of them.
