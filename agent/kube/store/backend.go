@@ -194,6 +194,7 @@ func (b *backend) putOnce(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
+	next.Agent.Object = string(h.obj.ObjectMeta.UID)
 	if next.same(was) || st == nil && next.empty() && was.empty() {
 		return nil
 	}

@@ -48,6 +48,8 @@ func (s *Store) Run(ctx context.Context, wake func(uid string)) error {
 	defer func() { cancel(); <-watched }()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
+	mark := time.NewTicker(markEvery)
+	defer mark.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,6 +60,10 @@ func (s *Store) Run(ctx context.Context, wake func(uid string)) error {
 			s.hear(ctx, k)
 		case <-tick.C:
 			s.flush(ctx)
+		case <-mark.C:
+			if err := s.b.watchMark(ctx); err != nil && ctx.Err() == nil {
+				s.b.log.Warn("ConfigMap cannot be looked at", "name", s.b.o.ConfigMap, telemetry.Err(err))
+			}
 		}
 	}
 }

@@ -100,6 +100,7 @@ type agentRecord struct {
 	MemoryGzip []byte `json:"memoryGzip,omitempty"`
 	Report     string `json:"report,omitempty"`
 	Removed    int32  `json:"removed,omitempty"`
+	Object     string `json:"object,omitempty"` // uid of the object it was written into: a copy gives itself away
 	Writer     int64  `json:"writer,omitempty"`
 	Sequence   int64  `json:"sequence,omitempty"`
 	Checksum   string `json:"checksum,omitempty"`

@@ -3,8 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -37,7 +34,8 @@ type Options struct {
 	API       *rest.Config
 	Namespace string // the agent's own
 	ConfigMap string // of the place in the stream; default: waterwheel-agent-records
-	// Site names the place, 32 hex digits; default: a hash of the namespace's uid, which no other place has.
+	// Site names the place, 32 hex digits; default: what is on record, or a new one. Records that were copied here from
+	// another place do not say so.
 	Site string
 	// Decode reads and validates the body of an order, as in records.Options.
 	Decode func(body []byte) (flink.Order, error)
@@ -98,16 +96,6 @@ func open(ctx context.Context, o Options, objects dynamic.Interface, client kube
 		o: o, log: o.Logger, site: o.Site,
 		jobs: objects.Resource(resource()).Namespace(o.Namespace), maps: client.CoreV1().ConfigMaps(o.Namespace),
 		held: map[string]*held{}, parked: map[string]string{}, due: map[string]time.Time{}, fenced: make(chan struct{}),
-	}
-	if b.site == "" {
-		call, cancel := context.WithTimeout(ctx, callLimit)
-		defer cancel()
-		ns, err := client.CoreV1().Namespaces().Get(call, o.Namespace, metav1.GetOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("read the uid of namespace %s, which names this place: %w", o.Namespace, err)
-		}
-		sum := sha256.Sum256([]byte("waterwheel.dev/site\x00" + string(ns.UID)))
-		b.site = hex.EncodeToString(sum[:16])
 	}
 	s := &Store{b: b}
 	kept, err := records.New(ctx, b, records.Options{Decode: o.Decode, Later: b.later, Wake: s.woken})

@@ -314,21 +314,22 @@ func TestAStaleTwinIsFenced(t *testing.T) {
 		t.Errorf("woken %s, memory %+v", uid, load(t, s, "a").Memory)
 	}
 	save(t, s, "a", memory(3, 1))
-	for name, write := range map[string]func() error{
-		"memory": func() error { return twin.SaveMemory(t.Context(), "a", memory(9, 1)) },
-		"frame": func() error {
+	// From the first write that meets one of the later agent's, the twin writes nothing more, to no object.
+	for _, write := range []func() error{
+		func() error { return twin.SaveMemory(t.Context(), "a", memory(9, 1)) },
+		func() error {
 			_, err := twin.Record(t.Context(), recordstest.Frame(9, recordstest.Order("b", 1, 9, 9, 1)))
 
 			return err
 		},
-		"report": func() error {
+		func() error {
 			_, err := twin.PutReport(t.Context(), "b", flink.Status{State: flink.Failed, Term: 1})
 
 			return err
 		},
 	} {
 		if err := write(); !errors.Is(err, ErrFenced) {
-			t.Errorf("%s: %v, want fenced", name, err)
+			t.Errorf("err = %v, want fenced", err)
 		}
 	}
 	if err := twin.Run(t.Context(), func(string) {}); !errors.Is(err, ErrFenced) {
@@ -339,30 +340,112 @@ func TestAStaleTwinIsFenced(t *testing.T) {
 	}
 }
 
-func TestAnObjectOfAnotherPlaceIsNotActedUpon(t *testing.T) {
+func TestATwinThatOnlyWatchesEndsToo(t *testing.T) {
 	p := newPlace(t)
-	other := p.o
-	other.Site = "0123456789abcdef0123456789abcdef"
-	old, err := Open(t.Context(), other)
+	first := p.open()
+	record(t, first, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1)))
+	twin, done := p.open(), make(chan error, 1)
+	go func() { done <- twin.Run(t.Context(), func(string) {}) }()
+	save(t, p.open(), "a", memory(1, 1))
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrFenced) {
+			t.Errorf("err = %v, want fenced", err)
+		}
+	case <-time.After(patience):
+		t.Error("it goes on")
+	}
+}
+
+// copied has everything of one place stand in another, as a person's backup tool does it.
+func copied(t *testing.T, from *place, withMark bool) *place {
+	t.Helper()
+	to := newPlace(t)
+	l, err := from.objects.List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, u := range l.Items {
+		u.SetNamespace(to.name)
+		u.SetUID("")
+		u.SetResourceVersion("")
+		made, err := to.objects.Create(t.Context(), &u, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.SetResourceVersion(made.GetResourceVersion())
+		u.SetUID(made.GetUID())
+		if _, err := to.objects.UpdateStatus(t.Context(), &u, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !withMark {
+		return to
+	}
+	c, err := from.client.CoreV1().ConfigMaps(from.name).Get(t.Context(), "waterwheel-agent-records", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ObjectMeta = metav1.ObjectMeta{Name: c.Name}
+	if _, err := to.client.CoreV1().ConfigMaps(to.name).Create(t.Context(), c, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
+	return to
+}
+
+func TestAnObjectOfAnotherPlaceIsNotActedUpon(t *testing.T) {
+	from := newPlace(t)
+	old := from.open()
 	record(t, old, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1)))
 	save(t, old, "a", memory(7, 1))
-	s, _, _ := p.run()
-	if uids, err := s.Jobs(t.Context()); err != nil || len(uids) != 0 || s.Standing().Count != 0 || !s.Standing().Cursor.IsZero() {
-		t.Errorf("jobs = %v %v, standing = %+v", uids, err, s.Standing())
+	for _, withMark := range []bool{true, false} {
+		p := copied(t, from, withMark)
+		s, _, _ := p.run()
+		if uids, err := s.Jobs(t.Context()); err != nil || len(uids) != 0 || s.Standing().Count != 0 || !s.Standing().Cursor.IsZero() {
+			t.Errorf("jobs = %v %v, standing = %+v", uids, err, s.Standing())
+		}
+		if s.Standing().SiteUID == old.Standing().SiteUID {
+			t.Error("two places have one name")
+		}
+		o := p.object("a")
+		if c := o.Status.Conditions; len(c) != 1 || c[0].Type != "Rejected" || c[0].Reason != reasonSite || o.Spec.Site != old.Standing().SiteUID {
+			t.Errorf("object = %+v", o)
+		}
+		record(t, s, recordstest.Frame(2, recordstest.Order("a", 1, 2, 2, 1)))
+		if a := load(t, s, "a"); a.Memory.LastRun != 0 || a.Order.Generation != 2 {
+			t.Errorf("a = %+v: another place's memory was believed", a)
+		}
+		if o := p.object("a"); o.Spec.Site != s.Standing().SiteUID || o.Status.Agent.Memory != "" || len(o.Status.Conditions) != 0 {
+			t.Errorf("object = %+v", o)
+		}
 	}
-	o := p.object("a")
-	if c := o.Status.Conditions; len(c) != 1 || c[0].Type != "Rejected" || c[0].Reason != reasonSite || o.Spec.Site != other.Site {
-		t.Errorf("object = %+v", o)
+}
+
+func TestALostPlaceInTheStreamCostsNoJob(t *testing.T) {
+	p := newPlace(t)
+	s := p.open()
+	record(t, s, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1)))
+	save(t, s, "a", memory(3, 1))
+	site := s.Standing().SiteUID
+	lose := func() {
+		t.Helper()
+		if err := p.client.CoreV1().ConfigMaps(p.name).Delete(t.Context(), "waterwheel-agent-records", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose()
+	s = p.open()
+	if a := load(t, s, "a"); a.Memory.LastRun != 3 || s.Standing().SiteUID != site || !s.Standing().Cursor.IsZero() {
+		t.Errorf("a = %+v, standing = %+v", a, s.Standing())
 	}
 	record(t, s, recordstest.Frame(2, recordstest.Order("a", 1, 2, 2, 1)))
-	if a := load(t, s, "a"); a.Memory.LastRun != 0 || a.Order.Generation != 2 {
-		t.Errorf("a = %+v: another place's memory was believed", a)
+	lose()
+	if err := s.b.watchMark(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	if o := p.object("a"); o.Spec.Site != s.Standing().SiteUID || o.Status.Agent.Memory != "" || len(o.Status.Conditions) != 0 {
-		t.Errorf("object = %+v", o)
+	if again := p.open().Standing(); again.SiteUID != site || again.Cursor.Revision != 2 {
+		t.Errorf("standing = %+v: it was not written again", again)
 	}
 }
 
