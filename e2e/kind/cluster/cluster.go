@@ -247,7 +247,7 @@ func HostAddress(ctx context.Context, e *engine.Engine) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	for _, word := range strings.Fields(out) {
+	for word := range strings.FieldsSeq(out) {
 		if ip, err := netip.ParseAddr(word); err == nil && ip.Is4() {
 			return ip, nil
 		}

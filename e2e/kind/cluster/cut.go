@@ -30,7 +30,7 @@ func Cut(ctx context.Context, a, b netip.Addr) (heal func() error, err error) {
 		return nil, err
 	}
 	rules := cutRules(a, b, local)
-	undo, err := guard(rules)
+	undo, err := guard(ctx, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +65,16 @@ func cutRules(a, b netip.Addr, local map[netip.Addr]bool) []rule {
 
 // guard starts a process that removes the rules when its input ends: at the call
 // of undo, or when this process is no more.
-func guard(rules []rule) (undo func() error, err error) {
+func guard(ctx context.Context, rules []rule) (undo func() error, err error) {
 	path, err := exec.LookPath("iptables")
 	if err != nil {
 		return nil, fmt.Errorf("no iptables on this machine: install Debian's package iptables: %w", err)
 	}
-	script := "read end"
+	script := []string{"read end"}
 	for _, r := range rules {
-		script += "; " + path + " -w -D " + strings.Join(r, " ")
+		script = append(script, path+" -w -D "+strings.Join(r, " "))
 	}
-	cmd := exec.Command("/bin/sh", "-c", script)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", strings.Join(script, "; "))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt is not for it
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -14,13 +14,13 @@ func (c *Cluster) Kill(ctx context.Context, namespace, selector, container strin
 		return 0, err
 	}
 	killed := 0
-	for _, pod := range strings.Fields(pods) {
+	for pod := range strings.FieldsSeq(pods) {
 		ids, err := c.Exec(ctx, "crictl", "ps", "-q", "--label", "io.kubernetes.pod.namespace="+namespace,
 			"--label", "io.kubernetes.pod.name="+pod, "--label", "io.kubernetes.container.name="+container)
 		if err != nil {
 			return killed, err
 		}
-		for _, id := range strings.Fields(ids) {
+		for id := range strings.FieldsSeq(ids) {
 			pid, err := c.Exec(ctx, "crictl", "inspect", "-o", "go-template", "--template", "{{.info.pid}}", id)
 			if err != nil {
 				return killed, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -93,12 +94,16 @@ func (c *Cluster) apiAnswers(ctx context.Context) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(conf.Host + "/readyz")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, conf.Host+"/readyz", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("readyz: %s", resp.Status)
 	}
 	return nil

@@ -117,7 +117,7 @@ func (e *Engine) run(ctx context.Context, dockerd, state string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(dockerd, "--config-file", filepath.Join(state, configName))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), dockerd, "--config-file", filepath.Join(state, configName))
 	cmd.Env = []string{"PATH=" + systemPath, "HOME=/root", "LANG=C.UTF-8"}
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
 		if v, ok := os.LookupEnv(name); ok {
@@ -224,7 +224,7 @@ func apt(ctx context.Context, args ...string) error {
 func buildWrapper(ctx context.Context, state string) (string, error) {
 	runtime := ""
 	for _, dir := range filepath.SplitList(systemPath) {
-		if path := filepath.Join(dir, "runc"); exec.Command(path, "--version").Run() == nil {
+		if path := filepath.Join(dir, "runc"); exec.CommandContext(ctx, path, "--version").Run() == nil {
 			runtime = path
 			break
 		}

@@ -78,7 +78,7 @@ func (c container) layer() (v1.Layer, error) {
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
-	}, tarball.WithCompressionLevel(gzip.BestSpeed))
+	}, tarball.WithCompressionLevel(gzip.NoCompression)) // the node archive is compressed; each new node would inflate it again
 }
 
 // writeTar writes files in the order of their names, each directory before what

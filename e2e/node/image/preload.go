@@ -62,7 +62,7 @@ func (w *work) startContainerd(ctx context.Context, conf, state string) (stop fu
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(w.bin, "containerd"), "-c", conf)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(w.bin, "containerd"), "-c", conf)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		_ = log.Close()

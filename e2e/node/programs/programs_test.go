@@ -88,8 +88,8 @@ func TestTheKeyFollowsTheGraph(t *testing.T) {
 		}
 		return k
 	}
-	if key(graph(works)) != key(graph(works)) {
-		t.Error("one graph has two keys")
+	if one, again := key(graph(works)), key(graph(works)); one != again {
+		t.Errorf("one graph has two keys: %s and %s", one, again)
 	}
 	if key(graph(works)) == key(graph(works+"\n")) {
 		t.Error("two graphs have one key")
