@@ -23,6 +23,8 @@ func (r *Runtime) Collect(ctx context.Context, uid string, keep []flink.Run) err
 	if err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	for _, s := range spaces {
 		runs := s.seen(uid)
 		for _, x := range runs {

@@ -32,8 +32,11 @@ type Config struct {
 	Logger   *slog.Logger // default: none
 }
 
-// seenLimit is how long a write is waited for in the watches.
-const seenLimit = 2 * time.Second
+// Limits of what has no deadline of its own: the API server may be silent.
+const (
+	callLimit = 30 * time.Second // for one Ensure, Collect, or look at a record
+	seenLimit = 2 * time.Second  // for a write to be seen in the watches
+)
 
 // Runtime keeps the Flink clusters of runs as objects of a Kubernetes cluster.
 // All methods may be called from many goroutines; Run has to run for any other

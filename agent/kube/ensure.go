@@ -29,6 +29,8 @@ func (r *Runtime) Ensure(ctx context.Context, l flink.Launch) error {
 	if !ok {
 		return refuse(flink.RefusedTenant, "tenant %s has no namespace in this cluster: the agent's chart makes one if its value tenants[] names it", l.Tenant)
 	}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	e := ensuring{Runtime: r, launch: l, place: place, space: r.spaces[place.Namespace]}
 	if err := e.space.health(); err != nil {
 		return fmt.Errorf("ensure run %s: namespace %s cannot be seen: %w", l.Run, place.Namespace, err)

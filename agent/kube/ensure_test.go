@@ -196,7 +196,7 @@ func TestADefiniteNoIsARefusal(t *testing.T) {
 	}
 	c.eventually("the right is gone", func() string {
 		r, ok := errors.AsType[*flink.Refusal](a.Ensure(t.Context(), launchOf(uid(3), 1)))
-		if !ok || r.Kind != flink.RefusedPlace || !strings.Contains(r.Error(), "cannot create resource") {
+		if !ok || r.Kind != flink.RefusedTransient || r.Permanent() || !strings.Contains(r.Error(), "cannot create resource") {
 			return "not refused as it should"
 		}
 		return ""

@@ -117,9 +117,7 @@ func (r *Runtime) observed(ctx context.Context, s *space, x *seen) (flink.RunObs
 	taskManagers := 0
 	meant := false
 	if x.anchor != nil {
-		if l, err := render.LaunchOf(x.anchor); err != nil {
-			r.log.Warn("run's launch cannot be read", "run", x.run.Name(), "err", err)
-		} else {
+		if l, err := render.LaunchOf(x.anchor); err == nil { // what cannot be read is told as drift
 			o.Launch = &l
 			taskManagers = int(l.Spec.TaskManagers())
 		}
@@ -215,6 +213,9 @@ func (r *Runtime) driftOf(s *space, x *seen) ([]string, error) {
 		return []string{"ConfigMap " + x.anchor.Name + " is being deleted"}, nil
 	}
 	objects, err := ownedObjects(x.anchor)
+	if err == nil {
+		_, err = render.LaunchOf(x.anchor)
+	}
 	if err != nil {
 		return []string{err.Error()}, nil
 	}

@@ -27,6 +27,8 @@ func answered(what, namespace string, err error) error {
 		return refuse(flink.RefusedTenant, "namespace %s is not there; the agent's chart makes it, for the tenants that its value tenants[] names", namespace)
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
 		return refuse(flink.RefusedNoRoom, "%s", limited(err.Error()))
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot ") && strings.Contains(err.Error(), ` resource "`):
+		return refuse(flink.RefusedTransient, "the agent lacks a right that its chart gives it: %s", limited(err.Error()))
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return refuse(flink.RefusedPlace, "%s is not taken by this cluster: %s", what, limited(err.Error()))
 	}

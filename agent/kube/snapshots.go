@@ -64,6 +64,8 @@ func (s Snapshots) pointers(ctx context.Context, run flink.Run) (*corev1.ConfigM
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	for _, sp := range spaces {
 		list, err := s.runtime.client.CoreV1().ConfigMaps(sp.namespace).List(ctx, metav1.ListOptions{LabelSelector: selectRunHA(run)})
 		if err != nil {

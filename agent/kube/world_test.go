@@ -55,7 +55,7 @@ var spaces atomic.Int32
 
 // cluster is two namespaces of one test: the agent's, and that of tenant "team".
 type cluster struct {
-	t         *testing.T
+	t         testing.TB
 	api       *rest.Config         // the agent's, with its rights alone
 	admin     kubernetes.Interface // everybody's else
 	own       string
@@ -63,7 +63,7 @@ type cluster struct {
 	place     render.Place
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	cfg, err := kube.Connect(server.Kubeconfig)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *cluster) config() kube.Config {
 // agent is a Runtime that watches, and what it woke.
 type agent struct {
 	*kube.Runtime
-	t *testing.T
+	t testing.TB
 
 	mu   sync.Mutex
 	woke map[string]int
