@@ -1,9 +1,9 @@
 {{- /* What each container of the agent's image has in common: the Deployment's, the test's, the removal's. */ -}}
 {{- define "agent.container" -}}
+securityContext: {{- include "agent.containerSecurity" . | nindent 2 }}
 {{- with .Values.env }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext: {{- include "agent.containerSecurity" . | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - {name: config, mountPath: /etc/waterwheel, readOnly: true}
