@@ -22,6 +22,14 @@ demo: ## a hub, two agents, a real Flink job, and a tour of what may go wrong
 demo-down: build ## stop everything the demo left running
 	./bin/waterwheel dev down
 
+.PHONY: demo-kind
+demo-kind: ## a vendor's and two customers' Kubernetes clusters, installed by Helm, with a real Flink job on object storage
+	go -C e2e/kind run ./demo
+
+.PHONY: demo-kind-down
+demo-kind-down: ## remove those clusters and all that belongs to them; caches stay
+	go -C e2e/kind run ./demo -down
+
 .PHONY: fetch
 fetch: ## get real Flink, a JDK where this may install one, and the ledger job
 	go run ./e2e/fetch -install
@@ -80,6 +88,26 @@ ground: ## real Flink, killed and brought back, for each supported version
 .PHONY: story
 story: ## a job's whole life on real Flink; VERSION=2.3.0
 	go run ./e2e/story -version $(VERSION)
+
+.PHONY: ground-kind
+ground-kind: ## real Flink in a real cluster with Kubernetes HA and object storage, for each supported version
+	go -C e2e/kind run ./ground -artifacts ../../artifacts
+
+.PHONY: e2e
+e2e: ## a job's whole life in real clusters: Helm, real Flink, object storage, faults
+	go -C e2e/kind run ./story -artifacts ../../artifacts/story-kind
+
+.PHONY: idle
+idle: ## what an agent asks of its API server when 100 jobs are in sync, for ten minutes
+	go run ./e2e/kube/idle
+
+.PHONY: converge
+converge: ## how fast 1,000 orders become objects, against a loop that only writes the objects
+	go run ./e2e/kube/converge
+
+.PHONY: clean-e2e
+clean-e2e: ## remove the clusters, the container engine and the storage of end-to-end tests
+	go -C e2e/kind run ./clean
 
 .PHONY: bench
 bench: ## benchmarks

@@ -95,9 +95,13 @@ func (r runner) logged(ctx context.Context, s step) (err error) {
 }
 
 // command is a step that runs a program. At the deadline its whole process group is asked to end, later killed.
-func command(args ...string) func(context.Context, io.Writer) error {
+func command(args ...string) func(context.Context, io.Writer) error { return in(".", args...) }
+
+// in is command in a directory.
+func in(dir string, args ...string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, out io.Writer) error {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Dir = dir
 		cmd.Stdout, cmd.Stderr = out, out
 		cmd.Env = environment(os.Environ())
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

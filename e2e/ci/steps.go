@@ -26,7 +26,9 @@ func tool(file string, args ...string) []string {
 func testSteps(version string) []step {
 	return []step{
 		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
+		{"apiserver", 20 * time.Minute, in("e2e/node", "go", "run", ".", "bin", "-out", "-", "etcd", "kube-apiserver", "kube-controller-manager")},
 		{"unit", 15 * time.Minute, tests("-shuffle=on")},
+		{"unit-kind", 10 * time.Minute, in("e2e/kind", "go", "test", "-shuffle=on", "./...")},
 		{"world", 10 * time.Minute, command("go", "test", "-count=1", "-v", "./e2e/world")},
 		{"ground", 10 * time.Minute, command("go", "run", "./e2e/ground")},
 		{"story", 10 * time.Minute, command("go", "run", "./e2e/story", "-short", "-version", version)},
@@ -38,17 +40,27 @@ func checkSteps() []step {
 	return []step{
 		{"generated", 5 * time.Minute, generated},
 		{"tidy", 2 * time.Minute, command("go", "mod", "tidy", "-diff")},
+		{"tidy-kind", 2 * time.Minute, in("e2e/kind", "go", "mod", "tidy", "-diff")},
+		{"tidy-node", 5 * time.Minute, in("e2e/node", "go", "mod", "tidy", "-diff")},
 		{"format", 3 * time.Minute, formatted},
 		{"buf-lint", 5 * time.Minute, command(tool("buf", "buf", "lint")...)},
 		{"buf-breaking", 2 * time.Minute, unbroken},
 		{"lint", 10 * time.Minute, command(tool("lint", "golangci-lint", "run")...)},
+		{"lint-kind", 10 * time.Minute, in("e2e/kind", "go", "tool", "-modfile=../../.ci/tools/lint.mod", "golangci-lint", "run", "--config=../../.golangci.yml")},
 		{"race", 15 * time.Minute, command("go", "test", "-race", "-short", "-shuffle=on", "./...")},
+	}
+}
+
+// lastSteps need everything before them, and take longest when nothing is cached.
+func lastSteps() []step {
+	return []step{
+		{"story-kind", 40 * time.Minute, in("e2e/kind", "go", "run", "./story", "-short", "-artifacts", "../../artifacts/story-kind", "-deadline", "38m")},
 	}
 }
 
 // choose turns the arguments into steps.
 func choose(args []string, version string) ([]step, error) {
-	all := append(testSteps(version), checkSteps()...)
+	all := slices.Concat(testSteps(version), checkSteps(), lastSteps())
 	switch {
 	case slices.Equal(args, []string{"test"}):
 		return all, nil
