@@ -44,8 +44,8 @@ spec:
   upgradeMode: %s
   switch: %s
   checkpointing: {interval: 1s}
-  jobManager: {cpu: "0.25", memory: 640Mi}
-  taskManager: {cpu: "0.25", memory: 640Mi, slots: 1}
+  jobManager: {cpu: "0.1", memory: 640Mi}
+  taskManager: {cpu: "0.1", memory: 640Mi, slots: 1}
 `, j.name, j.cluster, j.state, j.version, j.image, j.jar, j.class, quoted(j.args), j.parallelism, j.mode, j.change)
 	if j.root != "" {
 		fmt.Fprintf(&b, "  stateStorage: {root: %q}\n", j.root)

@@ -40,7 +40,7 @@ type Base struct {
 
 	node string // image of nodes
 	o    Options
-	say  *progress
+	say  *teller
 }
 
 // bucket is where all jobs of a world keep their state and their output.
@@ -54,7 +54,7 @@ func Open(ctx context.Context, o Options) (*Base, error) {
 	if err := os.MkdirAll(o.Artifacts, 0o755); err != nil {
 		return nil, fmt.Errorf("make room for artifacts: %w", err)
 	}
-	b := &Base{o: o, Flink: map[string]image.Archive{}, say: &progress{to: o.Progress, began: time.Now()}}
+	b := &Base{o: o, Flink: map[string]image.Archive{}, say: &teller{to: o.Progress, began: time.Now()}}
 	log := slog.New(slog.NewTextHandler(lines(b.Say), &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: bare}))
 	group, each := errgroup.WithContext(ctx)
 	var mu sync.Mutex // guards b.Flink
@@ -146,14 +146,14 @@ func (b *Base) Close(ctx context.Context, clusters ...*cluster.Cluster) error {
 // Say tells one line of what goes on.
 func (b *Base) Say(line string) { b.say.line(line) }
 
-// progress writes lines with the seconds since it began. It may be used from many goroutines.
-type progress struct {
+// teller writes lines with the seconds since it began. It may be used from many goroutines.
+type teller struct {
 	mu    sync.Mutex
 	to    io.Writer
 	began time.Time
 }
 
-func (p *progress) line(text string) {
+func (p *teller) line(text string) {
 	if p.to == nil {
 		return
 	}

@@ -220,7 +220,7 @@ func (f *Fleet) AgentValues(quota map[string]string) map[string]any {
 	}
 	return map[string]any{
 		"image":        map[string]any{"repository": repository, "tag": tag},
-		"flink":        map[string]any{"images": images, "settings": f.Storage.Settings()},
+		"flink":        map[string]any{"images": images, "cpuLimitFactor": 15, "settings": f.Storage.Settings()},
 		"stateStorage": map[string]any{"root": f.Root() + "/state", "credentialsSecret": credentials},
 		"tenants":      []any{tenant},
 	}
