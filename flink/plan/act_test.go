@@ -159,7 +159,7 @@ func (w *world) startJob(r *run, s flink.Submission) {
 	}
 	j := &job{id: s.JobID, state: flink.JobInitializing, since: w.now, start: w.now, wrong: from != s.SnapshotPath}
 	r.job = j
-	if k := r.kube; k != nil {
+	if k := r.kube; k != nil && r.launch.Spec.StateStorage.Root != "" {
 		k.submitted(s.SnapshotPath, w.disk[flink.NormalizePath(from)].id)
 	}
 	for path := range w.hid {

@@ -178,7 +178,7 @@ func (p *pass) countFailure(c *RunRecord) bool {
 	}
 	if e.Cause != nil {
 		if failure.ClassifyCause(e.Cause, failure.AtRestore).Kind == failure.Permanent {
-			p.refuse(c, "StartFailed", "%s", p.sentence(*e.Cause, failure.AtRestore))
+			p.refuse(c, "StartFailed", "%s%s", p.sentence(*e.Cause, failure.AtRestore), p.backToOwn(c))
 			return true
 		}
 	}

@@ -62,6 +62,8 @@ func (p *pass) silent(c *RunRecord, s flink.RunObserved) Plan {
 	switch {
 	case p.order.Deleted || p.suspend():
 		st = p.stopState()
+	case s.JobManager.Waiting != "":
+		return p.wait(Silent, flink.Failing, time.Second, "Run %s's JobManager has not answered for %s; its job starts anew once it works", c.Run, age(since))
 	case since > 10*time.Second:
 		st = flink.Unknown
 	}

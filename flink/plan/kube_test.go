@@ -79,7 +79,11 @@ func (w *world) tickKube(r *run) {
 		}
 		return
 	}
-	k.renewed, k.waited = w.now, time.Time{}
+	k.waited = time.Time{}
+	if r.launch.Spec.StateStorage.Root == "" {
+		return
+	}
+	k.renewed = w.now
 	if r.job == nil && k.graph && w.now.Sub(r.jm.start) >= jmUp+bringsBack && w.now.Sub(k.free) >= bringsBack {
 		w.bringBack(r)
 	}
@@ -201,7 +205,9 @@ func (r *run) seeKube(o *flink.RunObserved) {
 	if strings.Contains(k.jmWait, "container jar") {
 		o.JarMissing = "cp: cannot stat '/opt/flink/usrlib/job.jar': No such file or directory"
 	}
-	o.HA = &flink.HAData{Graph: k.graph, Pointers: k.pointers, Renewed: k.renewed}
+	if r.launch.Spec.StateStorage.Root != "" {
+		o.HA = &flink.HAData{Graph: k.graph, Pointers: k.pointers, Renewed: k.renewed}
+	}
 	if k.pointers {
 		o.HA.Newest = k.newest
 	}

@@ -70,6 +70,7 @@ type RunRecord struct {
 	PhaseSince time.Time
 
 	Intended    string         // snapshot path it starts from; empty: from nothing
+	Instead     flink.Snapshot // what it would have started from, had no restart named another; zero while that is not known for certain
 	StartReason string         // why from there, in words for people
 	Attempts    int            // of the current phase's act
 	TriedAt     time.Time      // when the last act was answered

@@ -19,8 +19,21 @@ func (p *pass) startNamed(r *RunRecord) {
 	if !p.namesStart() || r.Restart != p.order.Restart || r.Intended != flink.NormalizePath(p.order.RestartFrom) {
 		return
 	}
+	if c := p.m.Current; c != nil && c.End != nil && c.End.Listed {
+		r.Instead = p.m.Snapshot
+	}
 	p.m.StartedFrom = p.order.Restart
 	p.startedFrom(r.Intended)
+}
+
+// backToOwn takes back the job's own newest snapshot after a start from one that a
+// restart named came to nothing, and says so.
+func (p *pass) backToOwn(c *RunRecord) string {
+	if c.Instead.IsZero() || !c.RunningAt.IsZero() || c.Newest > 0 || p.m.Snapshot.Path != c.Intended {
+		return ""
+	}
+	p.m.Snapshot = c.Instead
+	return fmt.Sprintf("; a `restart` without --from goes on from the job's own newest, %s", c.Instead.Path)
 }
 
 // toNamed says, of a run that is stopped, what its savepoint is for when a restart named another snapshot.

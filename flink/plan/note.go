@@ -295,7 +295,7 @@ func lost(c *RunRecord, found flink.Snapshot) bool {
 
 func (p *pass) end(c *RunRecord, k EndKind, cause *flink.Cause) {
 	c.End = &End{Kind: k, At: p.now, Cause: cause, Listed: k == EndFinished || k == EndAbandoned}
-	if c.HA && c.Spec.StateStorage.Root == "" {
+	if c.Spec.StateStorage.Root == "" {
 		c.End.Listed = true // it kept nothing
 	}
 }

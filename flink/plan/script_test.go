@@ -198,6 +198,8 @@ func (s *script) setOrder(rest string) error {
 			spec.UpgradeMode = value
 		case "switch":
 			spec.Switch = value
+		case "root":
+			spec.StateStorage.Root = value
 		case "startFrom":
 			spec.StartFrom.Snapshot = value
 		case "class":
