@@ -63,7 +63,7 @@ func listDiffers(path []string, want, live []any) string {
 			m, ok := l.(map[string]any)
 			return ok && reflect.DeepEqual(m[key], name)
 		})
-		at := append(path, fmt.Sprintf("%v", name))
+		at := slices.Concat(path, []string{fmt.Sprint(name)})
 		if i < 0 {
 			return strings.Join(at, ".") + " is missing"
 		}

@@ -13,6 +13,6 @@
 // by its UID; the high availability data of a run outlives the run until Collect
 // is told that nobody needs it.
 //
-// It may import flink, internal/telemetry and client-go, which no other part of
-// the agent may.
+// It may import flink, agent/render and client-go, which no other part of the
+// agent may.
 package kube

@@ -120,6 +120,43 @@ func TestWhatIsChangedOrDeletedByHandIsToldAndPutBack(t *testing.T) {
 	})
 }
 
+func TestARunWhoseObjectsAreDeletedByHandIsThereAgain(t *testing.T) {
+	c := newCluster(t)
+	l := launchOf(uid(1), 1)
+	a := c.agent(c.config())
+	maps := c.admin.CoreV1().ConfigMaps(c.namespace)
+	var last types.UID
+	for _, how := range []metav1.DeletionPropagation{metav1.DeletePropagationBackground, metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan} {
+		c.eventually("the run is there, and owned by its anchor", func() string {
+			if err := a.Ensure(t.Context(), l); err != nil {
+				return err.Error()
+			}
+			anchor, err := maps.Get(t.Context(), render.Name(l.Run), metav1.GetOptions{})
+			if err != nil || anchor.UID == last || anchor.DeletionTimestamp != nil {
+				return "no new anchor yet"
+			}
+			for _, name := range []string{render.JobManagerName(l.Run), render.TaskManagerName(l.Run)} {
+				d, err := c.admin.AppsV1().Deployments(c.namespace).Get(t.Context(), name, metav1.GetOptions{})
+				if err != nil || d.DeletionTimestamp != nil || len(d.OwnerReferences) != 1 || d.OwnerReferences[0].UID != anchor.UID {
+					return name + " is not there, or another's"
+				}
+			}
+			if o, _ := a.look(l.Run); len(o.Drift) != 0 || o.Launch == nil {
+				return strings.Join(o.Drift, "; ")
+			}
+			return ""
+		})
+		anchor, err := maps.Get(t.Context(), render.Name(l.Run), metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = anchor.UID
+		if err := maps.Delete(t.Context(), anchor.Name, metav1.DeleteOptions{PropagationPolicy: &how}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestARunIsPutBackAsItWasMadeWhateverThePlaceSaysNow(t *testing.T) {
 	c := newCluster(t)
 	l := launchOf(uid(1), 1)
@@ -155,10 +192,7 @@ func TestARunIsPutBackAsItWasMadeWhateverThePlaceSaysNow(t *testing.T) {
 
 func TestADefiniteNoIsARefusal(t *testing.T) {
 	c := newCluster(t)
-	cfg := c.config()
-	elsewhere := c.place
-	elsewhere.Namespace = "nowhere"
-	a := c.agent(cfg)
+	a := c.agent(c.config())
 	refused := func(l flink.Launch) *flink.Refusal {
 		t.Helper()
 		r, ok := errors.AsType[*flink.Refusal](a.Ensure(t.Context(), l))

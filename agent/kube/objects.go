@@ -5,7 +5,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubejson "k8s.io/apimachinery/pkg/util/json"
@@ -15,8 +14,6 @@ import (
 
 // fields is an object as it is applied: what is in it is ours, what is not is somebody else's.
 type fields map[string]any
-
-func (f fields) object() *unstructured.Unstructured { return &unstructured.Unstructured{Object: f} }
 
 // applied is what a rendered object is applied as.
 func applied(o render.Object) (fields, []byte, error) {
@@ -47,6 +44,9 @@ func title(o render.Object) string {
 
 // ownedObjects are the objects of a run beside its anchor and its Secret.
 func ownedObjects(anchor *corev1.ConfigMap) ([]render.Object, error) {
+	if _, err := render.LaunchOf(anchor); err != nil {
+		return nil, err
+	}
 	o, err := render.ObjectsOf(anchor)
 	if err != nil {
 		return nil, err

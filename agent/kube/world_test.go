@@ -33,7 +33,8 @@ func TestMain(m *testing.M) { os.Exit(withServer(m)) }
 
 func withServer(m *testing.M) int {
 	var err error
-	if server, err = apiserver.Start(context.Background(), apiserver.Options{Controllers: true}); err != nil {
+	ctx := context.Background() //nolint:forbidigo // of all tests, and of none
+	if server, err = apiserver.Start(ctx, apiserver.Options{Controllers: true}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
