@@ -21,9 +21,6 @@ import (
 // Prefix begins the name of every cluster that this package makes.
 const Prefix = "ww-"
 
-// network is the Docker network that kind puts all nodes on.
-const network = "kind"
-
 // Cluster is a running cluster of one node.
 type Cluster struct {
 	// Name is kind's name for it, with the prefix.
@@ -94,6 +91,9 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (*Cluster, error) 
 	}
 	c, err := handle(e, Prefix+o.Name, o.Progress)
 	if err != nil {
+		return nil, err
+	}
+	if err := ensureNetwork(ctx, e); err != nil {
 		return nil, err
 	}
 	if err := c.lay(o); err != nil {
@@ -238,21 +238,6 @@ func (c *Cluster) locate(ctx context.Context) error {
 	}
 	c.NodeIP = ip
 	return nil
-}
-
-// HostAddress returns an address of this machine that pods of every cluster
-// reach.
-func HostAddress(ctx context.Context, e *engine.Engine) (netip.Addr, error) {
-	out, err := e.Docker(ctx, "network", "inspect", network, "-f", `{{range .IPAM.Config}}{{.Gateway}} {{end}}`)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	for word := range strings.FieldsSeq(out) {
-		if ip, err := netip.ParseAddr(word); err == nil && ip.Is4() {
-			return ip, nil
-		}
-	}
-	return netip.Addr{}, fmt.Errorf("network %s has no gateway (has a cluster been made yet?): %q", network, out)
 }
 
 // Config returns how to reach the API server from this machine.

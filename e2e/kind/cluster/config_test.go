@@ -123,6 +123,23 @@ func TestAHalfWrittenAuditLineIsLeftForTheNextReading(t *testing.T) {
 	}
 }
 
+func TestThisMachinesAddressIsReadWithAndWithoutAGateway(t *testing.T) {
+	t.Parallel()
+	for configs, want := range map[string]string{
+		`[{"Subnet":"fc00::/64","Gateway":"fc00::1"},{"Subnet":"172.18.0.0/16","Gateway":"172.18.0.9"}]`: "172.18.0.9",
+		`[{"Subnet":"fc00::/64"},{"Subnet":"172.28.0.0/20"}]`:                                            "172.28.0.1",
+	} {
+		if got, err := gateway([]byte(configs)); err != nil || got.String() != want {
+			t.Errorf("%s: %s, %v; want %s", configs, got, err, want)
+		}
+	}
+	for _, none := range []string{"", "null", "[]", `[{"Subnet":"fc00::/64"}]`} {
+		if got, err := gateway([]byte(none)); err == nil {
+			t.Errorf("%q: %s", none, got)
+		}
+	}
+}
+
 func TestSecretsAreNoArtifacts(t *testing.T) {
 	t.Parallel()
 	got := dumped([]string{"secrets", "pods", "events", "events.events.k8s.io", "flinkjobs.agent.waterwheel.dev", "componentstatuses"})
