@@ -26,7 +26,7 @@ const patience = 30 * time.Second
 func TestMain(m *testing.M) { os.Exit(withServer(m)) }
 
 func withServer(m *testing.M) int {
-	server, err := apiserver.Start(context.Background(), apiserver.Options{})
+	server, err := apiserver.Start(context.Background(), apiserver.Options{}) //nolint:forbidigo // it is for all tests
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 

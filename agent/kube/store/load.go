@@ -54,7 +54,6 @@ func (b *backend) Load(ctx context.Context) (records.Contents, error) {
 func (b *backend) list(ctx context.Context) (map[string]*flinkJob, string, error) {
 	out := map[string]*flinkJob{}
 	opts := metav1.ListOptions{Limit: page}
-	at := ""
 	for {
 		call, cancel := context.WithTimeout(ctx, callLimit)
 		l, err := b.jobs.List(call, opts)
@@ -74,9 +73,8 @@ func (b *backend) list(ctx context.Context) (map[string]*flinkJob, string, error
 			}
 			out[o.ObjectMeta.Name] = o
 		}
-		at = l.GetResourceVersion()
 		if opts.Continue = l.GetContinue(); opts.Continue == "" {
-			return out, at, nil
+			return out, l.GetResourceVersion(), nil
 		}
 	}
 }
