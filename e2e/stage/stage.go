@@ -76,13 +76,14 @@ type Job struct {
 
 // Status is what stories read of a job's status.
 type Status struct {
-	ObservedGeneration int32  `json:"observedGeneration"`
-	RecordedGeneration int32  `json:"recordedGeneration"`
-	State              string `json:"state"`
-	Run                int32  `json:"run"`
-	Situation          string `json:"situation"`
-	Message            string `json:"message"`
-	Freshness          string `json:"freshness"`
+	ObservedGeneration int32     `json:"observedGeneration"`
+	RecordedGeneration int32     `json:"recordedGeneration"`
+	State              string    `json:"state"`
+	Run                int32     `json:"run"`
+	Situation          string    `json:"situation"`
+	Message            string    `json:"message"`
+	Freshness          string    `json:"freshness"`
+	AsOf               time.Time `json:"asOf"`
 	Flink              struct {
 		JobID        string `json:"jobId"`
 		TasksRunning int32  `json:"tasksRunning"`

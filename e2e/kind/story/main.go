@@ -99,6 +99,18 @@ func (t *teller) chapters() []chapter {
 		{"running", true, t.running},
 		{"changed", true, t.changed},
 		{"cut", true, t.cut},
+		{"objects-deleted", true, t.objectsDeleted},
+		{"record-deleted", true, t.recordDeleted},
+		{"killed-between", false, t.killedBetween},
+		{"held", true, t.held},
+		{"agent-gone", false, t.agentGone},
+		{"api-away", false, t.apiAway},
+		{"node", false, t.node},
+		{"why", true, t.named},
+		{"hub-upgraded", true, t.hubUpgraded},
+		{"certificates", false, t.rotated},
+		{"bystander", false, t.bystander},
+		{"uninstall", true, t.uninstalled},
 	}
 }
 

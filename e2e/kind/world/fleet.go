@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -162,6 +163,7 @@ func (f *Fleet) InstallHub(ctx context.Context, certificateLife string) error {
 			"admin":  map[string]any{"type": "NodePort", "nodePort": adminPort},
 		},
 		"persistence": map[string]any{"storageClass": "standard"},
+		"metrics":     map[string]any{"enabled": true},
 	}
 	if certificateLife != "" {
 		values["certificateLife"] = certificateLife
@@ -197,14 +199,42 @@ func (f *Fleet) Join(ctx context.Context, i int, quota map[string]string) error 
 	if err := f.helm(ctx, c, f.Name(i), f.AgentValues(quota), command); err != nil {
 		return err
 	}
-	keys := f.Storage.Credentials()
-	secret := fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\nstringData: {AWS_ACCESS_KEY_ID: %q, AWS_SECRET_ACCESS_KEY: %q}\n",
-		credentials, JobNamespace, keys.AccessKey, keys.SecretKey)
-	if _, err := c.KubectlWith(ctx, strings.NewReader(secret), "apply", "-f", "-"); err != nil {
+	if err := f.GiveCredentials(ctx, c); err != nil {
 		return err
 	}
 	f.Say(fmt.Sprintf("the agent of %s is there after %.1f s", f.Name(i), time.Since(began).Seconds()))
 	return nil
+}
+
+// GiveCredentials makes the Secret of the storage's credentials in the jobs' namespace.
+func (f *Fleet) GiveCredentials(ctx context.Context, c *cluster.Cluster) error {
+	keys := f.Storage.Credentials()
+	secret := fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\nstringData: {AWS_ACCESS_KEY_ID: %q, AWS_SECRET_ACCESS_KEY: %q}\n",
+		credentials, JobNamespace, keys.AccessKey, keys.SecretKey)
+	_, err := c.KubectlWith(ctx, strings.NewReader(secret), "apply", "-f", "-")
+	return err
+}
+
+// HubCounter reads a counter of the hub's, summed over its labels, through a way that kubectl opens to its loopback.
+func (f *Fleet) HubCounter(ctx context.Context, name string) (int, error) {
+	text, err := f.Vendor.Kubectl(ctx, "get", "--raw", "/api/v1/namespaces/"+HubNamespace+"/pods/waterwheel-hub-0:7445/proxy/metrics")
+	if err != nil {
+		return 0, err
+	}
+	sum, found := 0.0, false
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, name); ok && (rest[0] == ' ' || rest[0] == '{') {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' ')+1:]), 64)
+			if err != nil {
+				return 0, fmt.Errorf("read %s: %w", name, err)
+			}
+			sum, found = sum+v, true
+		}
+	}
+	if !found {
+		return 0, fmt.Errorf("the hub has no metric %s", name)
+	}
+	return int(sum), nil
 }
 
 // AgentValues is what a customer says of its cluster.

@@ -123,3 +123,10 @@ func (w *Witness) client(ctx context.Context, secret string) (*tls.Config, error
 func (w *Witness) kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
 	return w.cluster.KubectlWith(ctx, strings.NewReader(stdin), append([]string{"-n", w.namespace}, args...)...)
 }
+
+// Forget drops what is known of ways to runs: after nodes were restarted, or Services deleted.
+func (w *Witness) Forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.ways)
+}
