@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/kind/pkg/cluster"
 
+	"github.com/waterwheel-io/waterwheel/e2e/kind/cache"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/engine"
 )
 
@@ -73,8 +74,12 @@ type Port struct {
 
 var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
+// ErrExists is returned by Create when a cluster of that name works or worked:
+// Open it, or Delete it first.
+var ErrExists = errors.New("cluster exists")
+
 // Create makes a cluster and returns when it works. What it could not finish it
-// removes.
+// removes, and what an earlier process that was killed left half made.
 func Create(ctx context.Context, e *engine.Engine, o Options) (*Cluster, error) {
 	if !validName.MatchString(o.Name) {
 		return nil, fmt.Errorf("cluster name %q: letters, digits and dashes, at most 32", o.Name)
@@ -93,6 +98,14 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (*Cluster, error) 
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := c.vacant(); err != nil {
+		return nil, err
+	}
 	if err := ensureNetwork(ctx, e); err != nil {
 		return nil, err
 	}
@@ -105,15 +118,21 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (*Cluster, error) 
 	if err := c.create(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("create cluster %s: %w", c.Name, err), c.abandon(ctx, o))
 	}
+	if err := os.WriteFile(c.wholeFile(), nil, 0o644); err != nil {
+		return nil, err
+	}
 	c.say("cluster %s works after %.0f s, node %s", c.Name, time.Since(began).Seconds(), c.NodeIP)
 	return c, nil
 }
 
-// Open returns a cluster that an earlier call made.
+// Open returns a cluster that an earlier call made, whole.
 func Open(ctx context.Context, e *engine.Engine, name string) (*Cluster, error) {
 	c, err := handle(e, FullName(name), nil)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(c.wholeFile()); err != nil {
+		return nil, fmt.Errorf("no cluster %s that was made to its end: %w", c.Name, err)
 	}
 	if err := c.locate(ctx); err != nil {
 		return nil, fmt.Errorf("no cluster %s: %w", c.Name, err)
@@ -182,6 +201,31 @@ func handle(e *engine.Engine, full string, progress func(string)) (*Cluster, err
 	}
 	c.provider = cluster.NewProvider(cluster.ProviderWithDocker(), cluster.ProviderWithLogger(kindLog{c.say}))
 	return c, nil
+}
+
+// wholeFile is there when the cluster was made to its end.
+func (c *Cluster) wholeFile() string { return filepath.Join(c.dir, "whole") }
+
+// lock keeps two from making one cluster.
+func (c *Cluster) lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(c.dir), 0o755); err != nil {
+		return nil, err
+	}
+	return cache.Lock(ctx, c.dir+".lock")
+}
+
+// vacant sees to it that there is no node of the name. The lock is held: a node
+// of a cluster that is not whole belongs to nobody.
+func (c *Cluster) vacant() error {
+	nodes, err := c.provider.ListNodes(c.Name)
+	if err != nil || len(nodes) == 0 {
+		return err
+	}
+	if _, err := os.Stat(c.wholeFile()); err == nil {
+		return fmt.Errorf("%s: %w", c.Name, ErrExists)
+	}
+	c.say("cluster %s was left half made: removed", c.Name)
+	return c.Delete()
 }
 
 // lay puts on this machine what the node mounts.

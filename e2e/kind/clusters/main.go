@@ -100,7 +100,8 @@ func list(ctx context.Context, e *engine.Engine) error {
 	for _, name := range names {
 		c, err := cluster.Open(ctx, e, name)
 		if err != nil {
-			return err
+			fmt.Printf("cluster name=%s broken=%q\n", name, err)
+			continue
 		}
 		fmt.Printf("cluster name=%s node=%s kubeconfig=%s docker_host=%s\n", c.Name, c.NodeIP, c.Kubeconfig, e.Host)
 	}

@@ -123,7 +123,7 @@ func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 func (e *Engine) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if _, err := exec.LookPath("docker"); err != nil {
 		return errors.New("no docker command")
