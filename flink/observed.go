@@ -45,7 +45,8 @@ func (r Room) Free() int64 {
 	return r.MemoryTotal - r.MemoryUsed
 }
 
-// RunObserved is what was seen of one run.
+// RunObserved is what was seen of one run. A run of which only high availability
+// data is left is seen too. A process that is being ended exists until it is gone.
 type RunObserved struct {
 	Run          Run
 	Launch       *Launch // as recorded beside its processes; nil when that cannot be read
@@ -60,7 +61,10 @@ type RunObserved struct {
 }
 
 // HAData is what was seen of a run's high availability data: by it a JobManager
-// that starts again finds the job, and the newest checkpoint, by itself.
+// that starts again finds the job, and the newest checkpoint, by itself. With all
+// of it zero the run is meant to have such data and there is none: deleted, or not
+// written yet. The snapshot that a run came from stands on its record too, under
+// the number that it had where it was taken.
 type HAData struct {
 	Err      string    // why it could not be seen; the rest means nothing then
 	Graph    bool      // the job's graph is on record: a JobManager that starts runs the job without being asked

@@ -13,7 +13,7 @@ import (
 var kubeLines = []string{
 	"order parallelism=1", "order parallelism=2", "order class=com.example.A", "order class=com.example.B",
 	"order state=suspended", "order state=running", "order state=running", "order upgradeMode=stateless", "order upgradeMode=savepoint",
-	"order switch=cold", "order switch=warm", "restart", "restart --from newest",
+	"order switch=cold", "order switch=warm", "restart", "restart --from newest", "restart --from /s/elsewhere/savepoint-9",
 	"kill jm", "kill jm", "kill jm", "kill tm", "kill all", "kill rest", "fail com.example.Bug: no",
 	"fail org.apache.flink.util.FlinkRuntimeException: Failed to create checkpoint storage at checkpoint coordinator side.",
 	"ha objects", "ha objects", "ha lost", "ha pointers-lost", "ha objects-and-data", "ha hang",

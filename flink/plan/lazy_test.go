@@ -24,9 +24,17 @@ func TestOnlyNewerCheckpointsOfTheSameRunMayBeRecordedLater(t *testing.T) {
 		change func(*Memory)
 		want   bool
 	}{
-		"nothing":                             {func(*Memory) {}, true},
-		"a newer checkpoint":                  {func(m *Memory) { m.Snapshot, m.Current.Checkpoint = chk(run, 5), chk(run, 5) }, true},
-		"other words":                         {func(m *Memory) { m.Said.Conditions[0].Message = "Running since 12:00, still" }, true},
+		"nothing":            {func(*Memory) {}, true},
+		"a newer checkpoint": {func(m *Memory) { m.Snapshot, m.Current.Checkpoint = chk(run, 5), chk(run, 5) }, true},
+		"other words":        {func(m *Memory) { m.Said.Conditions[0].Message = "Running since 12:00, still" }, true},
+		"its number too": {func(m *Memory) {
+			m.Snapshot, m.Current.Checkpoint, m.Current.Newest, m.Current.Proof = chk(run, 5), chk(run, 5), 5, 5
+		}, true},
+		"another life of its job":             {func(m *Memory) { m.Current.Life.Start = at }, false},
+		"its tasks do not run":                {func(m *Memory) { m.Current.DownAt = at }, false},
+		"a damage":                            {func(m *Memory) { m.Current.HAFault = faultData }, false},
+		"drift put back":                      {func(m *Memory) { m.Current.Drift.Times++ }, false},
+		"a named start":                       {func(m *Memory) { m.StartedFrom = 1 }, false},
 		"an older checkpoint":                 {func(m *Memory) { m.Snapshot, m.Current.Checkpoint = chk(run, 2), chk(run, 2) }, false},
 		"a savepoint":                         {func(m *Memory) { m.Snapshot = flink.Snapshot{Path: "s3://b/sp", Kind: flink.KindSavepoint, Run: run} }, false},
 		"a checkpoint of a new run":           {func(m *Memory) { m.Snapshot = chk(flink.Run{UID: "u", Term: 1, Run: 3}, 9) }, false},

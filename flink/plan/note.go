@@ -257,6 +257,10 @@ func (p *pass) noteEnd(c *RunRecord, s flink.RunObserved) {
 		return
 	}
 	n := p.seen.Newest
+	if n != nil && n.Run == c.Run && n.Err != "" && c.Spec.StateStorage.Root == "" {
+		e.Listed = true // nowhere to read, since it had nowhere to keep anything
+		return
+	}
 	if n == nil || n.Run != c.Run || n.Err != "" || c.HAFault != "" || c.HA && p.now.Sub(e.GoneAt) < readAfter {
 		return
 	}
@@ -295,9 +299,6 @@ func lost(c *RunRecord, found flink.Snapshot) bool {
 
 func (p *pass) end(c *RunRecord, k EndKind, cause *flink.Cause) {
 	c.End = &End{Kind: k, At: p.now, Cause: cause, Listed: k == EndFinished || k == EndAbandoned}
-	if c.Spec.StateStorage.Root == "" {
-		c.End.Listed = true // it kept nothing
-	}
 }
 
 // Note takes an act's answer into memory. Called by the one who acted, with the

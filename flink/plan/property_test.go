@@ -18,6 +18,7 @@ var lines = []string{
 	"order parallelism=1", "order parallelism=2", "order parallelism=3", "order class=com.example.A", "order class=com.example.B",
 	"order state=suspended", "order state=running", "order state=running", "order upgradeMode=stateless", "order upgradeMode=savepoint",
 	"order switch=cold", "order switch=warm", "order memory=1Gi", "order memory=512Mi", "restart", "restart",
+	"restart --from newest", "restart --from /s/elsewhere/savepoint-9",
 	"kill jm", "kill jm", "kill tm", "kill tm", "kill all", "kill rest", "fail com.example.Bug: no", "fail com.example.Bug: no",
 	"room 0", "room 1536Mi", "room 2Gi others=512Mi", "lose", "bring",
 	"fault preflight com.example.Main: no", "fault ensure 3", "fault submit java.util.concurrent.TimeoutException: ask timed out",
