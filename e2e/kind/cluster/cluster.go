@@ -263,11 +263,18 @@ func (c *Cluster) create(ctx context.Context, o Options) error {
 func (c *Cluster) abandon(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	var err error
 	if o.Artifacts != "" {
-		err = c.DumpArtifacts(ctx, filepath.Join(o.Artifacts, c.Name))
+		dir := filepath.Join(o.Artifacts, c.Name)
+		c.say("cluster %s: what tells why it failed is below %s", c.Name, dir)
+		if missing := c.DumpArtifacts(ctx, dir); missing != nil {
+			// of a cluster that never came up most is missing; the reason to
+			// report is another
+			if err := os.WriteFile(filepath.Join(dir, "missing.txt"), []byte(missing.Error()+"\n"), 0o644); err != nil {
+				return errors.Join(err, c.Delete())
+			}
+		}
 	}
-	return errors.Join(err, c.Delete())
+	return c.Delete()
 }
 
 // locate finds out where the node is.
