@@ -24,7 +24,7 @@ import (
 // Where things are.
 const (
 	HubNamespace   = "waterwheel"
-	AgentNamespace = "waterwheel"
+	AgentNamespace = "waterwheel-agent"
 	Tenant         = "default"
 	JobNamespace   = "waterwheel-default" // of the tenant
 
@@ -136,7 +136,7 @@ func (f *Fleet) buildHelm(ctx context.Context) (string, error) {
 	_, err = cache.Fill(ctx, path, func(ctx context.Context, temporary string) error {
 		f.Say("building helm, which takes minutes the first time")
 		c := exec.CommandContext(ctx, "go", "build", "-modfile=.ci/tools/helm.mod", "-o", temporary, "helm.sh/helm/v4/cmd/helm")
-		c.Dir, c.Env = f.root, append(os.Environ(), "CGO_ENABLED=0")
+		c.Dir = f.root
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("build helm: %w: %s", err, out)
 		}
