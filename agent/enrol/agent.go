@@ -146,6 +146,7 @@ func (a *Agent) Status() Status {
 
 // Run joins if need be and renews until ctx ends. No trouble with the hub or a token ends it.
 func (a *Agent) Run(ctx context.Context) error {
+	a.discardSpare(time.Now())
 	failed := 0
 	for {
 		wait, err := a.step(ctx)
@@ -167,6 +168,17 @@ func (a *Agent) Run(ctx context.Context) error {
 
 			return ctx.Err()
 		}
+	}
+}
+
+// discardSpare destroys a token that was given to an agent which is a member already, as an installation that is typed
+// again does: nobody else is to find it.
+func (a *Agent) discardSpare(now time.Time) {
+	if s := a.current(); s == nil || !now.Before(s.notAfter()) {
+		return
+	}
+	if err := a.cfg.Token.Discard(); err != nil {
+		a.cfg.Logger.Warn("join token that is not needed cannot be deleted", telemetry.Err(err))
 	}
 }
 

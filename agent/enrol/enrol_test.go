@@ -236,6 +236,26 @@ func TestAgentJoinsByTokenAndDeletesIt(t *testing.T) {
 	})
 }
 
+func TestATokenGivenToAMemberIsDestroyed(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		cfg := h.config(t.TempDir())
+		h.write(cfg.TokenFile, h.token)
+		_, stop := start(t, cfg)
+		synctest.Wait()
+		stop()
+		h.write(cfg.TokenFile, "another")
+		a, stop := start(t, cfg)
+		defer stop()
+		synctest.Wait()
+		if _, err := os.Stat(cfg.TokenFile); !os.IsNotExist(err) {
+			t.Errorf("token file: %v, want it gone", err)
+		}
+		if s := a.Status(); s.Cluster != "eu-1" || s.Message != "" {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
 func TestLostAnswerIsAskedForAgainWithTheSameKeyAlsoAfterARestart(t *testing.T) {
 	inHub(t, func(t *testing.T, h *hub) {
 		h.lost = 2
