@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// Belongings name what an agent has in its own namespace: all FlinkJob objects there, and these by name.
+type Belongings struct {
+	API       *rest.Config
+	Namespace string
+	ConfigMap string
+	Secrets   []string // in the order in which they are deleted
+}
+
+// belonging is one object of an agent.
+type belonging struct {
+	what   string
+	meta   metav1.Object
+	delete func(context.Context, metav1.DeleteOptions) error
+}
+
+func (b belonging) String() string { return b.what + " " + b.meta.GetName() }
+
+// Left names what there is. Where FlinkJob is not known there is none.
+func (o Belongings) Left(ctx context.Context) ([]string, error) {
+	all, err := o.list(ctx)
+	var out []string
+	for _, b := range all {
+		out = append(out, b.String())
+	}
+
+	return out, err
+}
+
+// Purge deletes all of it, and returns how many objects that were when none is left. It is for an agent that goes for good:
+// for the holder of the Lease alone, after all runs have ended, since an agent without records would not know them. Records
+// go before the identity: what is left of a Purge that died is still known to be this agent's.
+func (o Belongings) Purge(ctx context.Context) (int, error) {
+	deleted := map[string]bool{}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		all, err := o.list(ctx)
+		if err != nil || len(all) == 0 {
+			return len(deleted), err
+		}
+		for _, b := range all {
+			deleted[b.String()] = true
+			if b.meta.GetDeletionTimestamp() != nil {
+				continue
+			}
+			uid := b.meta.GetUID()
+			call, cancel := context.WithTimeout(ctx, callLimit)
+			err := b.delete(call, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+			cancel()
+			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+				return len(deleted), fmt.Errorf("delete %s: %w", b, err)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return len(deleted), fmt.Errorf("%s: %w", waiting(all), context.Cause(ctx))
+		}
+	}
+}
+
+// waiting says what does not go, and whose finalizers it waits for.
+func waiting(all []belonging) string {
+	var words []string
+	for _, b := range all {
+		on := ""
+		if f := b.meta.GetFinalizers(); len(f) > 0 {
+			on = " (waits for " + strings.Join(f, ", ") + ")"
+		}
+		words = append(words, b.String()+on)
+	}
+
+	return strings.Join(words, ", ") + " not gone yet"
+}
+
+// list is all there is now, in the order in which it is to go.
+func (o Belongings) list(ctx context.Context) ([]belonging, error) {
+	api := rest.CopyConfig(o.API)
+	api.UserAgent, api.QPS = manager, -1
+	objects, err := dynamic.NewForConfig(api)
+	if err != nil {
+		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(api)
+	if err != nil {
+		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	jobs := objects.Resource(resource()).Namespace(o.Namespace)
+	// What is in them does not matter: not even one that cannot be read stays.
+	held, _, err := (&backend{jobs: jobs}).list(ctx)
+	if err != nil && !errors.Is(err, ErrNoCRD) {
+		return nil, err
+	}
+	var out []belonging
+	for _, j := range held {
+		out = append(out, belonging{kind, &j.ObjectMeta, func(ctx context.Context, opts metav1.DeleteOptions) error {
+			return jobs.Delete(ctx, j.ObjectMeta.Name, opts)
+		}})
+	}
+	slices.SortFunc(out, func(a, b belonging) int { return strings.Compare(a.meta.GetName(), b.meta.GetName()) })
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	maps, secrets := client.CoreV1().ConfigMaps(o.Namespace), client.CoreV1().Secrets(o.Namespace)
+	cm, err := maps.Get(ctx, o.ConfigMap, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		out = append(out, belonging{"ConfigMap", cm, func(ctx context.Context, opts metav1.DeleteOptions) error {
+			return maps.Delete(ctx, cm.Name, opts)
+		}})
+	case !apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("read ConfigMap %s: %w", o.ConfigMap, err)
+	}
+	for _, name := range o.Secrets {
+		s, err := secrets.Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			out = append(out, belonging{"Secret", s, func(ctx context.Context, opts metav1.DeleteOptions) error {
+				return secrets.Delete(ctx, name, opts)
+			}})
+		case !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("read Secret %s: %w", name, err)
+		}
+	}
+
+	return out, nil
+}
