@@ -17,9 +17,6 @@ import (
 // The first snapshot of a job or of a run, a savepoint, and whatever an act or an
 // end left are never of this kind.
 func (m Memory) OnlyNewerSnapshot(old Memory) bool {
-	if !m.HadSnapshot || !old.HadSnapshot {
-		return same(m, old)
-	}
 	m = m.clone()
 	if newerCheckpoint(m.Snapshot, old.Snapshot) {
 		m.Snapshot = old.Snapshot

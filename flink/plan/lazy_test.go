@@ -59,6 +59,11 @@ func TestOnlyNewerCheckpointsOfTheSameRunMayBeRecordedLater(t *testing.T) {
 	if first.OnlyNewerSnapshot(old) {
 		t.Error("the first snapshot of a job may wait: a crash would leave a record that says there was none")
 	}
+	words := old
+	words.Said.Conditions = []flink.Condition{{Type: flink.ConditionReady, Status: flink.True, Message: "Waits for 3s now"}}
+	if !words.OnlyNewerSnapshot(old) {
+		t.Error("other words of a job without snapshots are written each time")
+	}
 	m := base()
 	m.Snapshot, m.Current.Checkpoint = chk(run, 5), chk(run, 5)
 	if m.OnlyNewerSnapshot(base()); m.Snapshot.ID != 5 || m.Current.Checkpoint.ID != 5 {
