@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,8 @@ func command() *cobra.Command {
 	root.AddCommand(
 		rbacCommand(&file), doctorCommand(&file),
 		&cobra.Command{
-			Use: "down", Short: "End every run of this agent; their state stays", Args: cobra.NoArgs,
-			RunE: func(c *cobra.Command, _ []string) error { return down(c.Context(), file) },
+			Use: "down", Short: "End every run of this agent, and in Kubernetes the agent itself; state stays", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error { return down(c.Context(), file, c.OutOrStdout()) },
 		},
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
@@ -45,10 +46,10 @@ func run(ctx context.Context, file string) error {
 	return agent.Serve(ctx, cfg, agent.Deps{Version: version, Logger: log})
 }
 
-func down(ctx context.Context, file string) error {
+func down(ctx context.Context, file string, out io.Writer) error {
 	cfg, err := agent.LoadConfig(file)
 	if err != nil {
 		return err
 	}
-	return agent.EndRuns(ctx, cfg)
+	return agent.EndRuns(ctx, cfg, out)
 }

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
+
+const lookAgain = 200 * time.Millisecond // whether what was deleted is gone
 
 // Belongings name what an agent has in its own namespace: all FlinkJob objects there, and these by name.
 type Belongings struct {
@@ -44,11 +44,11 @@ func (o Belongings) Left(ctx context.Context) ([]string, error) {
 }
 
 // Purge deletes all of it, and returns how many objects that were when none is left. It is for an agent that goes for good:
-// for the holder of the Lease alone, after all runs have ended, since an agent without records would not know them. Records
-// go before the identity: what is left of a Purge that died is still known to be this agent's.
+// for the holder of the Lease alone, after all runs have ended, since an agent without records would not know them. One
+// kind goes after the other, the identity last: until the records are gone an agent that acts again goes on with them.
 func (o Belongings) Purge(ctx context.Context) (int, error) {
 	deleted := map[string]bool{}
-	tick := time.NewTicker(look)
+	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
 		all, err := o.list(ctx)
@@ -57,6 +57,9 @@ func (o Belongings) Purge(ctx context.Context) (int, error) {
 		}
 		for _, b := range all {
 			deleted[b.String()] = true
+			if b.what != all[0].what {
+				break // FlinkJobs are gone before anything else goes
+			}
 			if b.meta.GetDeletionTimestamp() != nil {
 				continue
 			}
@@ -102,19 +105,10 @@ func (o Belongings) list(ctx context.Context) ([]belonging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	jobs := objects.Resource(resource()).Namespace(o.Namespace)
-	// What is in them does not matter: not even one that cannot be read stays.
-	held, _, err := (&backend{jobs: jobs}).list(ctx)
-	if err != nil && !errors.Is(err, ErrNoCRD) {
+	out, err := flinkJobs(ctx, objects.Resource(resource()).Namespace(o.Namespace))
+	if err != nil {
 		return nil, err
 	}
-	var out []belonging
-	for _, j := range held {
-		out = append(out, belonging{kind, &j.ObjectMeta, func(ctx context.Context, opts metav1.DeleteOptions) error {
-			return jobs.Delete(ctx, j.ObjectMeta.Name, opts)
-		}})
-	}
-	slices.SortFunc(out, func(a, b belonging) int { return strings.Compare(a.meta.GetName(), b.meta.GetName()) })
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	maps, secrets := client.CoreV1().ConfigMaps(o.Namespace), client.CoreV1().Secrets(o.Namespace)
@@ -140,4 +134,29 @@ func (o Belongings) list(ctx context.Context) ([]belonging, error) {
 	}
 
 	return out, nil
+}
+
+// flinkJobs are all of a namespace, whole or not, whatever place they were recorded for; none where FlinkJob is not known.
+func flinkJobs(ctx context.Context, jobs dynamic.ResourceInterface) ([]belonging, error) {
+	var out []belonging
+	for opts := (metav1.ListOptions{Limit: page}); ; {
+		call, cancel := context.WithTimeout(ctx, callLimit)
+		l, err := jobs.List(call, opts)
+		cancel()
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list FlinkJob objects: %w", err)
+		}
+		for i := range l.Items {
+			j := &l.Items[i]
+			out = append(out, belonging{kind, j, func(ctx context.Context, opts metav1.DeleteOptions) error {
+				return jobs.Delete(ctx, j.GetName(), opts)
+			}})
+		}
+		if opts.Continue = l.GetContinue(); opts.Continue == "" {
+			return out, nil
+		}
+	}
 }
