@@ -177,7 +177,7 @@ func (f *Fleet) InstallHub(ctx context.Context, certificateLife string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.CLI(ctx, text, "config", "import", "-"); err != nil {
+	if _, err := f.CLI(ctx, text, "config", "import", "--replace", "--use", "-"); err != nil {
 		return err
 	}
 	f.Say(fmt.Sprintf("the hub answers after %.1f s", time.Since(began).Seconds()))
