@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
+	"github.com/waterwheel-io/waterwheel/agent/kube/lease"
 	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink/config"
 )
@@ -100,7 +101,7 @@ func (c *KubernetesConfig) setDefaults() {
 	fill(&c.Secrets.Join, "waterwheel-agent-join")
 	fill(&c.Records, "waterwheel-agent-records")
 	fill(&c.Election.Lease, "waterwheel-agent")
-	c.Election.setDefaults(15*time.Second, 10*time.Second, 2*time.Second)
+	c.Election.setDefaults(lease.Duration, lease.RenewDeadline, lease.RetryPeriod)
 	for i := range c.Tenants {
 		fill(&c.Tenants[i].Namespace, c.Tenants[i].Name)
 	}

@@ -15,11 +15,12 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// Defaults. The holder writes once a RetryPeriod: 180 times an hour, whatever number of jobs it looks after.
+// Defaults. The holder writes once a RetryPeriod: 240 times an hour, whatever number of jobs it looks after. Another
+// replica takes over within a RetryPeriod of a clean stop, and within Duration and RetryPeriod of a death.
 const (
-	Duration      = 60 * time.Second
-	RenewDeadline = 45 * time.Second
-	RetryPeriod   = 20 * time.Second
+	Duration      = 45 * time.Second
+	RenewDeadline = 30 * time.Second
+	RetryPeriod   = 15 * time.Second
 )
 
 // ErrLost says that the Lease could not be renewed in time: the process is to end.

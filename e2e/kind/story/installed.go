@@ -59,9 +59,6 @@ func (t *teller) rowsSent(ctx context.Context) (int, error) {
 func (t *teller) rotated(ctx context.Context) error {
 	run := t.run(t.job.Status.Run)
 	before := t.witness.Observe(ctx, run)
-	if err := t.certificateLife(ctx, "2m"); err != nil {
-		return err
-	}
 	sent, err := t.rowsSent(ctx)
 	if err != nil {
 		return err
@@ -92,26 +89,8 @@ func (t *teller) rotated(ctx context.Context) error {
 	if rotations < 4 || after != sent {
 		return fmt.Errorf("%d rotations in six minutes, and %d rows sent with nothing changed", rotations, after-sent)
 	}
-	stage.Line(os.Stdout, "certificates", "life_s", 120, "for_s", 360, "rotations", rotations, "resyncs", after-sent)
+	stage.Line(os.Stdout, "certificates", "life", t.o.certificateLife(), "for_s", 360, "rotations", rotations, "resyncs", after-sent)
 	return nil
-}
-
-// certificateLife sets how long certificates live from now on, and has the agents begin with it: they join anew.
-func (t *teller) certificateLife(ctx context.Context, life string) error {
-	values := map[string]any{"certificateLife": life}
-	if err := t.f.Helm(ctx, t.f.Vendor, values, "helm upgrade waterwheel-hub charts/waterwheel-hub --namespace "+world.HubNamespace+" --reuse-values"); err != nil {
-		return err
-	}
-	if _, err := t.c.Kubectl(ctx, "-n", world.AgentNamespace, "delete", "secret", "waterwheel-agent-identity"); err != nil {
-		return err
-	}
-	if _, err := t.c.Kubectl(ctx, "-n", world.AgentNamespace, "delete", "pod", "-l", "app.kubernetes.io/name=waterwheel-agent", "--wait=false"); err != nil {
-		return err
-	}
-	if err := t.f.Join(ctx, 0, nil); err != nil {
-		return err
-	}
-	return t.inSync(ctx)
 }
 
 // uninstalled: an uninstall keeps the jobs, a second agent takes them over, and an uninstall that is told to remove all does.

@@ -68,6 +68,14 @@ func (o options) edits() int {
 	return 3
 }
 
+// certificateLife is how long agents' certificates live; empty: as long as the hub's chart says.
+func (o options) certificateLife() string {
+	if o.short {
+		return ""
+	}
+	return "2m"
+}
+
 // cut is how long the hub is away.
 func (o options) cut() time.Duration {
 	if o.short {
@@ -144,7 +152,7 @@ func begin(ctx context.Context, o options) (*teller, func(failed bool) error, er
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := base.Fleet(ctx, world.FleetOptions{Customers: o.customers(), AuditPolicy: cluster.AuditMetadata})
+	f, err := base.Fleet(ctx, world.FleetOptions{Customers: o.customers(), AuditPolicy: cluster.AuditMetadata, CertificateLife: o.certificateLife()})
 	done := func(failed bool) error {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
 		defer cancel()

@@ -184,15 +184,12 @@ func (f *Fleet) InstallHub(ctx context.Context, certificateLife string) error {
 	return nil
 }
 
-// Join invites a customer's cluster and types the command that the invitation prints.
+// Join invites a customer's cluster and types the command that the invitation prints. For a cluster that has joined before
+// it is the same command without the token: the agent finds its identity where the last one left it.
 func (f *Fleet) Join(ctx context.Context, i int, quota map[string]string) error {
 	began := time.Now()
 	c := f.Customers[i]
-	said, err := f.CLI(ctx, "", "cluster", "invite", f.Name(i))
-	if err != nil {
-		return err
-	}
-	command, err := helmCommand(said)
+	command, err := f.invitation(ctx, f.Name(i))
 	if err != nil {
 		return err
 	}
@@ -204,6 +201,23 @@ func (f *Fleet) Join(ctx context.Context, i int, quota map[string]string) error 
 	}
 	f.Say(fmt.Sprintf("the agent of %s is there after %.1f s", f.Name(i), time.Since(began).Seconds()))
 	return nil
+}
+
+// invitation is the helm command for a cluster.
+func (f *Fleet) invitation(ctx context.Context, name string) (string, error) {
+	kept := filepath.Join(f.home, "invitation-"+name)
+	if text, err := os.ReadFile(kept); err == nil {
+		return string(text) + " --set-string join.token=", nil
+	}
+	said, err := f.CLI(ctx, "", "cluster", "invite", name)
+	if err != nil {
+		return "", err
+	}
+	command, err := helmCommand(said)
+	if err != nil {
+		return "", err
+	}
+	return command, os.WriteFile(kept, []byte(command), 0o600)
 }
 
 // GiveCredentials makes the Secret of the storage's credentials in the jobs' namespace.
