@@ -189,12 +189,9 @@ func (a *Agent) wire(p place) error {
 		Collect: deps.Runtime.Collect,
 		Report: func(ctx context.Context, o flink.Order, s flink.Status) error {
 			a.view.put(o, s)
-			if p.shown != nil {
-				p.shown(o.UID, s)
-			}
 			return a.session.Report(ctx, o.UID, s)
 		},
-		Left: a.view.drop, StateRoot: p.stateRoot, Metrics: metrics, Logger: a.log,
+		Show: p.shown, Left: a.view.drop, StateRoot: p.stateRoot, Metrics: metrics, Logger: a.log,
 	})
 	if p.tasks != nil {
 		a.tasks = p.tasks(a.reconcile.Wake)

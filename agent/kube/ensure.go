@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -193,7 +194,33 @@ func (e *ensuring) put(ctx context.Context, want render.Object) error {
 			return fmt.Errorf("%s is being deleted since %s, and cannot be put back before it is gone", title(want), clock(meta.GetDeletionTimestamp().Time))
 		}
 	}
+	if _, _, ok := e.space.live(kind, name); !ok {
+		made, err := e.create(ctx, want)
+		if made || err != nil {
+			return err
+		}
+	}
 	return e.applyTo(ctx, e.space, want)
+}
+
+// create makes an object that the watches do not show: that costs the API server half of what an apply does. made is
+// false where there is one already.
+func (e *ensuring) create(ctx context.Context, want render.Object) (made bool, err error) {
+	w, _, err := applied(want)
+	if err != nil {
+		return false, err
+	}
+	kind, name := want.GetObjectKind().GroupVersionKind().Kind, want.GetName()
+	done, err := e.apply.Resource(resources[kind]).Namespace(e.space.namespace).Create(ctx, &unstructured.Unstructured{Object: w}, metav1.CreateOptions{FieldManager: Manager})
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, answered(title(want), e.space.namespace, err)
+	}
+	e.accept(e.space, want, w, done)
+	e.awaitVersion(ctx, kind, name, done.GetResourceVersion())
+	return true, nil
 }
 
 // applyTo applies an object and waits until the watches show it.
@@ -208,12 +235,17 @@ func (r *Runtime) applyTo(ctx context.Context, s *space, want render.Object) err
 	if err != nil {
 		return answered(title(want), s.namespace, err)
 	}
-	r.log.Debug("object applied", "object", title(want), "namespace", s.namespace)
+	r.accept(s, want, w, done)
+	s.awaitVersion(ctx, r, kind, name, done.GetResourceVersion())
+	return nil
+}
+
+// accept takes what the cluster made of an object that was written.
+func (r *Runtime) accept(s *space, want render.Object, w fields, done *unstructured.Unstructured) {
+	r.log.Debug("object written", "object", title(want), "namespace", s.namespace)
 	if d := differs(w, fields(done.Object)); d != "" && r.memo.yield(s.namespace, want, d) {
 		r.log.Warn("the cluster changes what is applied, and it stays so", "object", title(want), "namespace", s.namespace, "difference", d)
 	}
-	s.awaitVersion(ctx, r, kind, name, done.GetResourceVersion())
-	return nil
 }
 
 func (e *ensuring) awaitVersion(ctx context.Context, kind, name, version string) {

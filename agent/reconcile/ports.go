@@ -66,6 +66,9 @@ type Store interface {
 	Load(ctx context.Context, uid string) (Record, bool, error)
 	// SaveMemory makes the memory durable before it returns. It is an error if the job is not on record.
 	SaveMemory(ctx context.Context, uid string, m plan.Memory) error
+	// NoteMemory has Load return the memory from now on. It may be lost with the agent, and is on record with whatever
+	// is saved of the job next.
+	NoteMemory(ctx context.Context, uid string, m plan.Memory) error
 	// Remove forgets a deleted job of which nothing is left here, and keeps what tells the hub so until it has it.
 	Remove(ctx context.Context, uid string) error
 }

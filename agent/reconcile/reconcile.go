@@ -30,6 +30,9 @@ type Config struct {
 	Act     func(context.Context, plan.Action, flink.Observed) plan.Outcome
 	// Collect removes what is left of a job's runs that are gone, but for those to keep.
 	Collect func(ctx context.Context, uid string, keep []flink.Run) error
+	// Show takes the newest status for people at the place, just before the memory that belongs to it is saved: a store
+	// that keeps both in one object writes once. It may not block. nil: nobody looks.
+	Show func(uid string, s flink.Status)
 	// Report takes the newest status of a job. An error means that what the hub must not miss is not on record yet.
 	Report func(ctx context.Context, order flink.Order, s flink.Status) error
 	// Left is called when a job is not on record any more, while nothing else looks at it, and again as long as it
@@ -218,6 +221,9 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	}
 	r.cfg.Metrics.Passes.Inc(string(p.Situation))
 	r.changed(j, order, p)
+	if r.cfg.Show != nil {
+		r.cfg.Show(j.uid, p.Status)
+	}
 	if err := r.save(ctx, j.uid, rec.Memory, p.Memory); err != nil {
 		return time.Time{}, true, err
 	}
@@ -301,7 +307,15 @@ func (r *Reconciler) act(ctx context.Context, j *job, p plan.Plan, seen flink.Ob
 	}
 	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveLimit)
 	defer cancel()
-	return r.save(keep, j.uid, p.Memory, plan.Note(p.Memory, p.Action, out, time.Now()))
+	noted := plan.Note(p.Memory, p.Action, out, time.Now())
+	if out.Err != "" || ctx.Err() != nil { // at the end, no record follows
+		return r.save(keep, j.uid, p.Memory, noted)
+	}
+	// That an act went well is seen again, or the act is done again, which leaves the same: it waits for the next record.
+	if err := r.cfg.Store.NoteMemory(keep, j.uid, noted); err != nil {
+		return fmt.Errorf("note what was done: %w", err)
+	}
+	return nil
 }
 
 // changed logs a change of situation or state.

@@ -80,6 +80,16 @@ func (w *world) SaveMemory(_ context.Context, uid string, m plan.Memory) error {
 	return nil
 }
 
+func (w *world) NoteMemory(_ context.Context, uid string, m plan.Memory) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.records[uid]
+	r.Memory = m
+	w.records[uid] = r
+	w.note("note %s", uid)
+	return nil
+}
+
 func (w *world) Remove(_ context.Context, uid string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -307,6 +317,19 @@ func TestAnActsAnswerIsOnRecordBeforeTheEnd(t *testing.T) {
 			t.Errorf("events %q, want the answer saved last", w.events)
 		}
 	})
+}
+
+func TestThatAnActWentWellWaitsForTheNextRecordAndThatItDidNotIsSavedAtOnce(t *testing.T) {
+	for outcome, want := range map[plan.Outcome]string{{}: "note a", {Err: "no room"}: "save a"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld("a")
+			w.act = func(context.Context, string) plan.Outcome { return outcome }
+			w.run(t, 5*time.Millisecond, nil)
+			if len(w.events) < 3 || w.events[0] != "save a" || w.events[1] != "act a" || w.events[2] != want {
+				t.Errorf("after %q: events %q, want %q third", outcome.Err, w.events, want)
+			}
+		})
+	}
 }
 
 // Whoever drops what it knew of a job that left must not drop what it learned of the job that came back.

@@ -70,6 +70,17 @@ func (s *Store) Load(ctx context.Context, uid string) (Record, bool, error) {
 // SaveMemory puts the memory on record; one that differs only by newer checkpoints may follow later, where Options.Later
 // says so. ErrUnknownJob if the job is not on record.
 func (s *Store) SaveMemory(ctx context.Context, uid string, m plan.Memory) error {
+	return s.keepMemory(ctx, uid, m, false)
+}
+
+// NoteMemory keeps a memory that may be lost with the agent: Load returns it, and it is on record with whatever of the job is
+// put on record next, where Options.Later allows that; elsewhere it is when NoteMemory returns. ErrUnknownJob if the job
+// is not on record.
+func (s *Store) NoteMemory(ctx context.Context, uid string, m plan.Memory) error {
+	return s.keepMemory(ctx, uid, m, true)
+}
+
+func (s *Store) keepMemory(ctx context.Context, uid string, m plan.Memory, losable bool) error {
 	done, err := s.begin(ctx, uid)
 	if err != nil {
 		return err
@@ -77,11 +88,11 @@ func (s *Store) SaveMemory(ctx context.Context, uid string, m plan.Memory) error
 	defer done()
 	old := s.job(uid)
 	if !old.known() {
-		return fmt.Errorf("save memory of %s: %w", uid, ErrUnknownJob)
+		return fmt.Errorf("keep memory of %s: %w", uid, ErrUnknownJob)
 	}
 	j := old
 	j.Memory = Marshal(m)
-	if s.o.Later != nil && old.Memory != nil && newer(old.Memory, j.Memory) {
+	if s.o.Later != nil && old.Memory != nil && (losable || newer(old.Memory, j.Memory)) {
 		s.mu.Lock()
 		s.jobs[uid], s.unsaved[uid] = j, true
 		s.mu.Unlock()

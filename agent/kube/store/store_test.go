@@ -405,6 +405,34 @@ func TestNewerCheckpointsAndAgesAreWrittenSeldom(t *testing.T) {
 	}
 }
 
+func TestANotedMemoryIsServedAtOnceAndGoesOnRecordWithTheNext(t *testing.T) {
+	p := newPlace(t)
+	p.o.Lazy = time.Hour
+	s := p.open()
+	record(t, s, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1)))
+	save(t, s, "a", memory(1, 1))
+	before := p.calls.all.Load()
+	m := memory(1, 1)
+	m.Current.Attempts = 3
+	if err := s.NoteMemory(t.Context(), "a", m); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.calls.all.Load() - before; n != 0 || load(t, s, "a").Memory.Current.Attempts != 3 {
+		t.Errorf("%d requests, memory %+v", n, load(t, s, "a").Memory.Current)
+	}
+	m.Failures = 1
+	save(t, s, "a", m)
+	if n := p.calls.all.Load() - before; n != 1 {
+		t.Errorf("%d requests for what was noted and what was saved after it, want one", n)
+	}
+	if a := load(t, p.open(), "a"); a.Memory.Failures != 1 || a.Memory.Current.Attempts != 3 {
+		t.Errorf("on record: %+v", a.Memory)
+	}
+	if err := s.NoteMemory(t.Context(), "unknown", m); !errors.Is(err, records.ErrUnknownJob) {
+		t.Errorf("a job that is not on record: %v", err)
+	}
+}
+
 func TestLazyWritesComeInTheEnd(t *testing.T) {
 	p := newPlace(t)
 	p.o.Lazy = 100 * time.Millisecond

@@ -72,13 +72,12 @@ func NewAgent(ctx context.Context, cfg Config) (*Agent, error) {
 		},
 		Act: act.New(rt, cfg.Flink).Do, Collect: rt.Collect,
 		Report: func(ctx context.Context, o flink.Order, st flink.Status) error {
-			kept.PutStatus(o.UID, st)
 			if cfg.Seen != nil {
 				cfg.Seen(o, st)
 			}
 			return nil
 		},
-		Left: func(string) {}, StateRoot: func(string) string { return cfg.Place.StateRoot },
+		Show: kept.PutStatus, Left: func(string) {}, StateRoot: func(string) string { return cfg.Place.StateRoot },
 		Metrics: telemetry.NewAgent(prometheus.NewRegistry()), Logger: cfg.Logger,
 	})
 	return a, nil
