@@ -89,7 +89,27 @@ func (w *Witness) find(ctx context.Context, host string) (way, error) {
 		return way{}, err
 	}
 	conf.ServerName = host
-	return way{addr: net.JoinHostPort(w.cluster.NodeIP.String(), port), tls: conf}, nil
+	at := way{addr: net.JoinHostPort(w.cluster.NodeIP.String(), port), tls: conf}
+	return at, w.opened(ctx, at.addr)
+}
+
+// opened waits until a new port of the node leads somewhere.
+func (w *Witness) opened(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("port of the node: %w", err)
+		}
+	}
 }
 
 // client reads the client's key of a run from its Secret.
