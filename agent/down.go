@@ -43,6 +43,7 @@ func EndRuns(ctx context.Context, cfg Config, out io.Writer) error {
 // ending is an agent in a cluster that goes for good.
 type ending struct {
 	out     io.Writer
+	limit   time.Duration // for all that is removed
 	lease   lease.Config
 	runtime *kube.Runtime
 	own     store.Belongings
@@ -53,10 +54,6 @@ func endInCluster(ctx context.Context, cfg Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var watching sync.WaitGroup
-	watching.Go(func() { _ = e.runtime.Run(ctx, func(string) {}) }) // ends with ctx alone
-	defer func() { cancel(); watching.Wait() }()
 	return e.run(ctx)
 }
 
@@ -79,7 +76,7 @@ func newEnding(cfg Config, out io.Writer) (*ending, error) {
 		return nil, err
 	}
 	return &ending{
-		out: out, runtime: rt,
+		out: out, limit: downLimit, runtime: rt,
 		lease: lease.Config{
 			API: api, Namespace: k.Namespace, Name: k.Election.Lease, Identity: host,
 			Duration: k.Election.Duration, RenewDeadline: k.Election.RenewDeadline, RetryPeriod: k.Election.RetryPeriod,
@@ -94,6 +91,10 @@ func newEnding(cfg Config, out io.Writer) (*ending, error) {
 // run removes everything. The Lease is not given up, since a replica that waits for it would begin again at once; nor is
 // it deleted, since it would make another. It goes with the chart, which deletes it after the replicas and their rights.
 func (e *ending) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { _ = e.runtime.Run(ctx, func(string) {}) }) // ends with ctx alone
+	defer func() { cancel(); watching.Wait() }()
 	nothing, err := e.nothing(ctx)
 	if err != nil {
 		return err
@@ -140,7 +141,7 @@ func (e *ending) nothing(ctx context.Context) (bool, error) {
 
 // remove ends all runs, and forgets them after that alone.
 func (e *ending) remove(ctx context.Context) (kube.Removed, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, downLimit, fmt.Errorf("not within %s", downLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.limit, fmt.Errorf("not within %s", e.limit))
 	defer cancel()
 	removed, err := e.runtime.EndAll(ctx, func(r kube.Ended) {
 		of, newest := "of a job that is not on record", "no checkpoint is on record"

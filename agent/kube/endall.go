@@ -203,14 +203,16 @@ type remnant struct {
 func (r *Runtime) clear(ctx context.Context, s *space, objects map[string]bool) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
+	var last []remnant
 	for {
 		left, err := r.remnants(ctx, s)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil && len(last) > 0:
+			return fmt.Errorf("%s not gone yet: %w", names(last), context.Cause(ctx))
+		case err != nil || len(left) == 0:
 			return err
 		}
-		if len(left) == 0 {
-			return nil
-		}
+		last = left
 		for _, o := range left {
 			objects[s.namespace+"/"+o.what+"/"+o.GetName()] = true
 			if o.GetDeletionTimestamp() != nil {

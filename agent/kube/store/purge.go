@@ -50,11 +50,16 @@ func (o Belongings) Purge(ctx context.Context) (int, error) {
 	deleted := map[string]bool{}
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
+	var last []belonging
 	for {
 		all, err := o.list(ctx)
-		if err != nil || len(all) == 0 {
+		switch {
+		case err != nil && ctx.Err() != nil && len(last) > 0:
+			return len(deleted), fmt.Errorf("%s: %w", waiting(last), context.Cause(ctx))
+		case err != nil || len(all) == 0:
 			return len(deleted), err
 		}
+		last = all
 		for _, b := range all {
 			deleted[b.String()] = true
 			if b.what != all[0].what {

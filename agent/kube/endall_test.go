@@ -1,0 +1,157 @@
+package kube_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/waterwheel-io/waterwheel/agent/kube"
+	"github.com/waterwheel-io/waterwheel/agent/render"
+	"github.com/waterwheel-io/waterwheel/flink"
+)
+
+// goneAgent is a Runtime of a process that knows no job: the one that ends an agent.
+func (c *cluster) goneAgent() *agent {
+	c.t.Helper()
+	cfg := c.config()
+	cfg.TenantOf = nil
+	return c.agent(cfg)
+}
+
+func TestEndAllLeavesNothingOfAnyRun(t *testing.T) {
+	c := newCluster(t)
+	a := c.agent(c.config())
+	first, next, alien := launchOf(uid(1), 1), launchOf(uid(1), 2), launchOf(uid(2), 1)
+	alien.Name = "views"
+	for _, l := range []flink.Launch{first, next, alien} {
+		a.ensure(l)
+		c.flinkMaps(l.Run, 7)
+	}
+	if err := a.Collect(t.Context(), uid(1), []flink.Run{next.Run, first.Run}); err != nil { // makes the job's Service
+		t.Fatal(err)
+	}
+	if err := a.End(t.Context(), first.Run); err != nil { // its record of checkpoints stays
+		t.Fatal(err)
+	}
+	// Theirs: labelled as ours by somebody, and named otherwise.
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "theirs", Labels: map[string]string{render.LabelManagedBy: render.ManagedBy, render.LabelUID: uid(1)}}}
+	if _, err := c.admin.CoreV1().ConfigMaps(c.namespace).Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	e := c.goneAgent()
+	if empty, err := e.Empty(t.Context()); empty || err != nil {
+		t.Errorf("empty: %v, %v", empty, err)
+	}
+	told := map[flink.Run]kube.Ended{}
+	removed, err := e.EndAll(t.Context(), func(r kube.Ended) { told[r.Run] = r })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := kube.Ended{
+		Run: alien.Run, Namespace: c.namespace, Tenant: "team", Name: "views",
+		Newest: "s3://bucket/state/team/" + uid(2) + "/t1/r1/checkpoints/" + alien.Run.JobID() + "/chk-7",
+	}
+	if told[alien.Run] != want || len(told) != 2 || removed.Runs != 2 || removed.Objects < 15 {
+		t.Errorf("ended %+v, of which %+v", removed, told)
+	}
+	c.eventually("nothing is left", func() string {
+		left := c.versions()
+		delete(left, "*v1.ConfigMap theirs")
+		for name := range left {
+			return name
+		}
+		return ""
+	})
+	for _, run := range []flink.Run{first.Run, next.Run, alien.Run} {
+		if left := c.maps(run); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+	if _, err := c.admin.CoreV1().ConfigMaps(c.namespace).Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
+		t.Errorf("not ours: %v", err)
+	}
+	if removed, err := e.EndAll(t.Context(), func(r kube.Ended) { t.Errorf("ended again: %+v", r) }); err != nil || removed.Runs != 0 {
+		t.Errorf("ended twice: %+v, %v", removed, err)
+	}
+	if empty, err := e.Empty(t.Context()); !empty || err != nil {
+		t.Errorf("empty: %v, %v", empty, err)
+	}
+}
+
+func TestEndAllThatCannotEndOneRunKeepsWhereTheOthersWere(t *testing.T) {
+	c := newCluster(t)
+	a := c.agent(c.config())
+	one, two := launchOf(uid(1), 1), launchOf(uid(2), 1)
+	two.Name = "views"
+	for _, l := range []flink.Launch{one, two} {
+		a.ensure(l)
+		c.flinkMaps(l.Run, 7)
+	}
+	c.eventually("there are pods", func() string {
+		if len(c.pods(two.Run)) == 0 {
+			return "none"
+		}
+		return ""
+	})
+	stuck := c.pods(two.Run)[0].Name
+	finalizers := func(patch string) {
+		t.Helper()
+		if _, err := c.admin.CoreV1().Pods(c.namespace).Patch(t.Context(), stuck, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finalizers(`{"metadata":{"finalizers":["example.com/kept"]}}`)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	ended := 0
+	removed, err := c.goneAgent().EndAll(ctx, func(kube.Ended) { ended++ })
+	if err == nil || !strings.Contains(err.Error(), render.Name(two.Run)) || !strings.Contains(err.Error(), stuck) || strings.Contains(err.Error(), render.Name(one.Run)) {
+		t.Errorf("err = %v", err)
+	}
+	if removed.Runs != 1 || ended != 1 {
+		t.Errorf("ended %+v, told of %d", removed, ended)
+	}
+	s, err := a.Snapshots().Newest(t.Context(), one.Run, "s3://b/c")
+	if err != nil || s.ID != 7 {
+		t.Errorf("the newest checkpoint of the run that ended: %+v, %v", s, err)
+	}
+	finalizers(`{"metadata":{"finalizers":null}}`)
+}
+
+func TestEndAllTouchesNothingWhileANamespaceCannotBeSeen(t *testing.T) {
+	c := newCluster(t)
+	a := c.agent(c.config())
+	run := launchOf(uid(1), 1)
+	a.ensure(run)
+	before := c.versions()
+	cfg := c.config()
+	hidden := c.place
+	hidden.Namespace = c.namespace + "-hidden"
+	cfg.Tenants = map[string]render.Place{"team": c.place, "hidden": hidden}
+	rt, err := kube.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		_ = rt.Run(ctx, func(string) {})
+	}()
+	_, err = rt.EndAll(ctx, func(r kube.Ended) { t.Errorf("ended: %+v", r) })
+	if err == nil || !strings.Contains(err.Error(), hidden.Namespace) || !strings.Contains(err.Error(), "forbidden") {
+		t.Errorf("err = %v", err)
+	}
+	<-watching
+	for name, version := range before {
+		if c.versions()[name] != version {
+			t.Errorf("%s was touched", name)
+		}
+	}
+}
