@@ -105,6 +105,7 @@ type chapter struct {
 func (t *teller) chapters() []chapter {
 	return []chapter{
 		{"running", true, t.running},
+		{"rights", true, t.rights},
 		{"changed", true, t.changed},
 		{"cut", true, t.cut},
 		{"objects-deleted", true, t.objectsDeleted},
