@@ -94,6 +94,7 @@ func serveInTurn(ctx context.Context, cfg Config, deps Deps) error {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	kube.LogTo(deps.Logger)
 	k := cfg.Runtime.Kubernetes
 	api, err := kube.Connect(k.Kubeconfig)
 	if err != nil {
