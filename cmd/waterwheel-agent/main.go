@@ -1,7 +1,7 @@
 // Command waterwheel-agent makes the hub's orders true in one cluster.
 //
 //	waterwheel-agent --config FILE         run until SIGTERM; the jobs go on
-//	waterwheel-agent down --config FILE    end every run of this agent; state stays
+//	waterwheel-agent down --config FILE    end every run of this agent, in Kubernetes the agent too; state stays
 //	waterwheel-agent rbac                  say what an agent in Kubernetes may do, and why
 //	waterwheel-agent doctor --config FILE  look at all that it needs of its place
 //	waterwheel-agent version

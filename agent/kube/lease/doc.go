@@ -6,5 +6,8 @@
 // Lease is given up only after that has returned. A process that lost the Lease
 // is to end: Run returns ErrLost, and does not wait for it again.
 //
+// Whoever ends an agent takes the Lease without asking (Seize): it acts after the
+// holder must have stopped, and no replica begins before it has been left alone.
+//
 // It may import client-go.
 package lease
