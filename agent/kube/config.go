@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -90,6 +91,7 @@ func New(cfg Config) (*Runtime, error) {
 	api.UserAgent = Manager
 	api.QPS = -1 // the reconciler bounds what goes on at once, and the API server shares itself out fairly
 	api.WarningHandler = rest.NoWarnings{}
+	api.ContentType, api.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
 	client, err := kubernetes.NewForConfig(api)
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)

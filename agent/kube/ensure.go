@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -12,9 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 
 	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -186,6 +188,17 @@ func (e *ensuring) adopt(ctx context.Context, cm *corev1.ConfigMap) (*corev1.Con
 	return complete, e.put(ctx, bare)
 }
 
+// poster is the client that makes objects of a kind.
+func (r *Runtime) poster(kind string) rest.Interface {
+	switch kind {
+	case "Deployment":
+		return r.client.AppsV1().RESTClient()
+	case "NetworkPolicy":
+		return r.client.NetworkingV1().RESTClient()
+	}
+	return r.client.CoreV1().RESTClient()
+}
+
 // put applies an object. One that is on its way out is waited for first.
 func (e *ensuring) put(ctx context.Context, want render.Object) error {
 	kind, name := want.GetObjectKind().GroupVersionKind().Kind, want.GetName()
@@ -206,19 +219,28 @@ func (e *ensuring) put(ctx context.Context, want render.Object) error {
 // create makes an object that the watches do not show: that costs the API server half of what an apply does. made is
 // false where there is one already.
 func (e *ensuring) create(ctx context.Context, want render.Object) (made bool, err error) {
-	w, _, err := applied(want)
-	if err != nil {
-		return false, err
-	}
 	kind, name := want.GetObjectKind().GroupVersionKind().Kind, want.GetName()
-	done, err := e.apply.Resource(resources[kind]).Namespace(e.space.namespace).Create(ctx, &unstructured.Unstructured{Object: w}, metav1.CreateOptions{FieldManager: Manager})
+	done, ok := reflect.New(reflect.TypeOf(want).Elem()).Interface().(render.Object)
+	if !ok {
+		return false, nil
+	}
+	err = e.poster(kind).Post().Namespace(e.space.namespace).Resource(resources[kind].Resource).
+		VersionedParams(&metav1.CreateOptions{FieldManager: Manager}, scheme.ParameterCodec).Body(want).Do(ctx).Into(done)
 	if apierrors.IsAlreadyExists(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, answered(title(want), e.space.namespace, err)
 	}
-	e.accept(e.space, want, w, done)
+	w, _, err := applied(want)
+	if err != nil {
+		return true, err
+	}
+	have, err := fieldsOf(done)
+	if err != nil {
+		return true, err
+	}
+	e.accept(e.space, want, w, have)
 	e.awaitVersion(ctx, kind, name, done.GetResourceVersion())
 	return true, nil
 }
@@ -235,15 +257,15 @@ func (r *Runtime) applyTo(ctx context.Context, s *space, want render.Object) err
 	if err != nil {
 		return answered(title(want), s.namespace, err)
 	}
-	r.accept(s, want, w, done)
+	r.accept(s, want, w, done.Object)
 	s.awaitVersion(ctx, r, kind, name, done.GetResourceVersion())
 	return nil
 }
 
 // accept takes what the cluster made of an object that was written.
-func (r *Runtime) accept(s *space, want render.Object, w fields, done *unstructured.Unstructured) {
+func (r *Runtime) accept(s *space, want render.Object, w, done fields) {
 	r.log.Debug("object written", "object", title(want), "namespace", s.namespace)
-	if d := differs(w, fields(done.Object)); d != "" && r.memo.yield(s.namespace, want, d) {
+	if d := differs(w, done); d != "" && r.memo.yield(s.namespace, want, d) {
 		r.log.Warn("the cluster changes what is applied, and it stays so", "object", title(want), "namespace", s.namespace, "difference", d)
 	}
 }

@@ -19,6 +19,7 @@ const secretSettles = 2 * time.Minute
 type memo struct {
 	mu      sync.Mutex
 	left    map[string]string       // by object: in which way the cluster changes it at once, against which nothing is done
+	agreed  map[string]agreed       // by namespace and anchor: a run that was found as it was made
 	others  map[string]bool         // by object: somebody else has one of that name
 	secrets map[flink.Run]time.Time // when a run's Secret was last made, or was there
 }

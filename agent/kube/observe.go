@@ -116,7 +116,11 @@ func (r *Runtime) observed(ctx context.Context, s *space, x *seen) (flink.RunObs
 	o := flink.RunObserved{Run: x.run, Endpoint: render.Endpoint(x.run, s.namespace)}
 	taskManagers := 0
 	meant := false
-	if x.anchor != nil {
+	a, stands := r.agreedOn(s, x)
+	switch {
+	case stands:
+		o.Launch, meant, taskManagers = &a.launch, a.ha, int(a.launch.Spec.TaskManagers())
+	case x.anchor != nil:
 		if l, err := render.LaunchOf(x.anchor); err == nil { // what cannot be read is told as drift
 			o.Launch = &l
 			taskManagers = int(l.Spec.TaskManagers())
@@ -142,11 +146,16 @@ func (r *Runtime) observed(ctx context.Context, s *space, x *seen) (flink.RunObs
 			o.JarMissing = words
 		}
 	}
-	var err error
-	if o.Drift, err = r.driftOf(s, x); err == nil && x.anchor != nil && r.secretMissing(x) {
+	if !stands {
+		var err error
+		if o.Drift, err = r.driftOf(s, x); err != nil {
+			return o, err
+		}
+	}
+	if x.anchor != nil && r.secretMissing(x) {
 		o.Drift = append(o.Drift, "Secret "+render.RESTName(x.run)+" is missing")
 	}
-	return o, err
+	return o, nil
 }
 
 // processes are the pods of one component, ended ones first, and one for each
@@ -216,6 +225,8 @@ func (r *Runtime) driftOf(s *space, x *seen) ([]string, error) {
 	if damaged != nil {
 		return []string{damaged.Error()}, nil //nolint:nilerr // that is what is seen of the run
 	}
+	refs := refsOf(objects)
+	before := s.versions(x.anchor, refs) // a change while it is compared makes another of it
 	var out []string
 	for _, want := range objects {
 		d, err := r.drift(s, want)
@@ -225,6 +236,9 @@ func (r *Runtime) driftOf(s *space, x *seen) ([]string, error) {
 		if d != "" && len(out) < maxDrift {
 			out = append(out, d)
 		}
+	}
+	if len(out) == 0 {
+		r.agree(s, x, refs, before)
 	}
 	return out, nil
 }

@@ -17,6 +17,9 @@ import (
 // abreast is how many passes the reconciler has under way at once, and so how many requests the raw loop has.
 const abreast = 32
 
+// beside is how many objects the agent makes for itself, once: where it is in the hub's stream, and the secret of its keys.
+const beside = 2
+
 // shownLimit is for the last statuses to be shown, once every job is in sync.
 const shownLimit = 2 * time.Minute
 
@@ -36,18 +39,16 @@ func (r result) rawPerSecond() float64 { return float64(r.raw) / r.rawTook.Secon
 // String is the program's line.
 func (r result) String() string {
 	return fmt.Sprintf("converge n=%d objects=%d seconds=%.2f objects_per_s=%.1f raw_seconds=%.2f raw_objects_per_s=%.1f ratio=%.2f"+
-		" requests_per_object=%.2f by=%s abreast=%d jobs=stateless flink=stand-in",
+		" requests_per_object=%.2f failed=%d by=%s abreast=%d jobs=stateless flink=stand-in",
 		r.n, r.objects, r.agent.Seconds(), r.perSecond(), r.rawTook.Seconds(), r.rawPerSecond(), r.perSecond()/r.rawPerSecond(),
-		float64(r.asked.Requests)/float64(max(r.objects, 1)), r.asked.Words(), abreast)
+		float64(r.asked.Requests)/float64(max(r.objects, 1)), r.asked.Failed, r.asked.Words(), abreast)
 }
 
 // err says what is not as it should be.
 func (r result) err() error {
-	switch {
-	case r.objects == 0 || r.objects != r.raw:
-		return fmt.Errorf("the agent made %d objects, the raw loop %d of the same", r.objects, r.raw)
-	case r.asked.Failed > 0:
-		return fmt.Errorf("%d of the agent's requests failed", r.asked.Failed)
+	if r.objects == 0 || r.objects != r.raw || r.objects != r.asked.Created-beside {
+		return fmt.Errorf("the agent made %d objects, and those of its orders are %d; the raw loop made %d of the same",
+			r.asked.Created-beside, r.objects, r.raw)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waterwheel-io/waterwheel/agent/kube/store"
 	"github.com/waterwheel-io/waterwheel/e2e/kube/scene"
 	"github.com/waterwheel-io/waterwheel/flink"
 )
@@ -30,16 +31,26 @@ type result struct {
 	use   usage // of the agent's process, over the window
 }
 
-// perJobHour is how many requests there were for each job in an hour.
+// shown is the request that writes what people see of a job.
+const shown = "update:flinkjobs/status"
+
+// measured is how many requests there were for each job in an hour.
+func (r result) measured() float64 { return r.rate(r.asked.Requests) }
+
+func (r result) rate(n int) float64 { return float64(n) / float64(r.jobs) / r.window.Hours() }
+
+// perJobHour is what an agent asks for each job in an hour. A newer checkpoint is shown once in a while that is longer
+// than the window, at nearly the same time for all jobs here: what was not seen of that counts all the same.
 func (r result) perJobHour() float64 {
-	return float64(r.asked.Requests) / float64(r.jobs) / r.window.Hours()
+	status := r.rate(r.asked.By[shown])
+	return r.measured() - status + max(status, 1/store.Lazy.Hours())
 }
 
 // String is the program's line.
 func (r result) String() string {
-	return fmt.Sprintf("idle jobs=%d minutes=%.0f requests_per_job_hour=%.2f limit=%g requests=%d lists=%d watches=%d by=%s lease_requests_per_h=%.0f"+
+	return fmt.Sprintf("idle jobs=%d minutes=%.0f requests_per_job_hour=%.2f limit=%g measured_per_job_hour=%.2f requests=%d failed=%d lists=%d watches=%d by=%s lease_requests_per_h=%.0f"+
 		" rss_mb=%.0f cpu_s_per_h=%.1f flink=stand-in",
-		r.jobs, r.window.Minutes(), r.perJobHour(), r.limit, r.asked.Requests, r.asked.Lists, r.asked.Watches, r.asked.Words(),
+		r.jobs, r.window.Minutes(), r.perJobHour(), r.limit, r.measured(), r.asked.Requests, r.asked.Failed, r.asked.Lists, r.asked.Watches, r.asked.Words(),
 		float64(r.asked.Leases)/r.window.Hours(), float64(r.use.resident)/(1<<20), r.use.cpu.Seconds()/r.window.Hours())
 }
 

@@ -27,6 +27,7 @@ type request struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
 	Received time.Time `json:"requestReceivedTimestamp"`
+	Finished time.Time `json:"stageTimestamp"`
 }
 
 // Tally counts what one user asked of the API server.
@@ -35,7 +36,7 @@ type Tally struct {
 	Created  int            // objects that it made
 	Lists    int            // of Requests
 	Failed   int            // of Requests: answered with an error, but for the answer that something is not there
-	Watches  int            // begun; they are asked again every few minutes
+	Watches  int            // that ended; each is asked for again, every few minutes
 	Leases   int            // requests about leases: their number does not grow with jobs
 	By       map[string]int // of Requests, by verb and resource
 }
@@ -65,7 +66,11 @@ func count(log io.Reader, user string, from, to time.Time) (Tally, error) {
 		if err := json.Unmarshal(line, &r); err != nil {
 			return t, fmt.Errorf("read the audit log: %w", err)
 		}
-		if r.User.Username == user && !r.Received.Before(from) && r.Received.Before(to) {
+		at := r.Received
+		if r.Verb == "watch" {
+			at = r.Finished // it is not in the log before
+		}
+		if r.User.Username == user && !at.Before(from) && at.Before(to) {
 			t.add(r)
 		}
 	}
