@@ -148,15 +148,6 @@ func (c KubernetesConfig) validate() []error {
 	return errs
 }
 
-// namespaces are those of the tenants, by tenant.
-func (c KubernetesConfig) namespaces() map[string]string {
-	out := make(map[string]string, len(c.Tenants))
-	for _, t := range c.Tenants {
-		out[t.Name] = t.Namespace
-	}
-	return out
-}
-
 // places are where the runs of each tenant are written down for. stateRoot is the
 // root of jobs and tenants that name none, agent by what the agent's pods are known.
 func (c KubernetesConfig) places(stateRoot string, agent map[string]string) (map[string]render.Place, error) {
