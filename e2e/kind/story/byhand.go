@@ -150,8 +150,10 @@ func (t *teller) held(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	edit := t.clicks()
-	edit.parallelism = 2
+	edit, err := t.otherwise(ctx)
+	if err != nil {
+		return err
+	}
 	if err := t.w.Apply(ctx, edit.yaml()); err != nil {
 		return err
 	}

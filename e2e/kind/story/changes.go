@@ -83,6 +83,17 @@ func (t *teller) changed(ctx context.Context) error {
 	return nil
 }
 
+// otherwise is clicks with another parallelism than it has.
+func (t *teller) otherwise(ctx context.Context) (job, error) {
+	seen := t.witness.Observe(ctx, t.run(t.job.Status.Run))
+	if seen.Job == nil {
+		return job{}, errors.New("what Flink says: " + seen.Err)
+	}
+	j := t.clicks()
+	j.parallelism = 3 - int(seen.Job.Parallelism)
+	return j, nil
+}
+
 // edit applies a spec that differs in parallelism and measures the outage: from the birth of the savepoint's directory,
 // which the old JobManager makes when it is asked to stop, until Flink's REST shows all tasks of the new run.
 func (t *teller) edit(ctx context.Context, spec job) (outage time.Duration, path string, err error) {

@@ -35,8 +35,10 @@ func (t *teller) cut(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = heal() }() // a second time does nothing
-	edit := t.clicks()
-	edit.parallelism = 2
+	edit, err := t.otherwise(ctx)
+	if err != nil {
+		return err
+	}
 	if err := t.w.Apply(ctx, edit.yaml()); err != nil { // the hub takes it; the agent cannot know
 		return err
 	}
@@ -72,7 +74,7 @@ func (t *teller) cut(ctx context.Context) error {
 		return err
 	}
 	t.job = j
-	if s := t.witness.Observe(ctx, t.run(j.Status.Run)); s.Job == nil || s.Job.Parallelism != 2 {
+	if s := t.witness.Observe(ctx, t.run(j.Status.Run)); s.Job == nil || int(s.Job.Parallelism) != edit.parallelism {
 		return fmt.Errorf("after the heal Flink says %+v %s", s.Job, s.Err)
 	}
 	stage.Line(os.Stdout, "hub", "cut_s", lasted, "jobmanager_killed_back_s", jm, "agent_killed_back_s", agent, "deletes", deletes, "patches", patches,

@@ -75,7 +75,7 @@ func (t *teller) workedAgain(ctx context.Context, run flink.Run, before flink.RE
 // killedBetween: a JobManager that is killed between its start and its job's, and while the job is handed in, makes no
 // second job.
 func (t *teller) killedBetween(ctx context.Context) error {
-	for i, when := range []struct {
+	for _, when := range []struct {
 		name string
 		now  func(flink.REST) bool
 	}{
@@ -83,13 +83,15 @@ func (t *teller) killedBetween(ctx context.Context) error {
 		{"while the job is handed in", func(s flink.REST) bool { return s.Job != nil && !s.Job.AllRunning() }},
 	} {
 		before := t.job
-		edit := t.clicks()
-		edit.parallelism = 2 - i
+		edit, err := t.otherwise(ctx)
+		if err != nil {
+			return err
+		}
 		if err := t.w.Apply(ctx, edit.yaml()); err != nil {
 			return err
 		}
 		next := t.run(before.Status.Run + 1)
-		err := stage.Poll(ctx, limit, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
+		err = stage.Poll(ctx, limit, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
 			s := t.witness.Observe(ctx, next)
 			if s.Job != nil && s.Job.AllRunning() {
 				return true, nil // missed it: what follows holds all the same
