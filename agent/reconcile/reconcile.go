@@ -224,7 +224,7 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	if r.cfg.Show != nil {
 		r.cfg.Show(j.uid, p.Status)
 	}
-	if err := r.save(ctx, j.uid, rec.Memory, p.Memory); err != nil {
+	if err := r.record(ctx, j.uid, rec.Memory, p); err != nil {
 		return time.Time{}, true, err
 	}
 	if err := r.cfg.Report(ctx, order, p.Status); err != nil {
@@ -275,6 +275,39 @@ func (r *Reconciler) effective(o flink.Order) flink.Order {
 		o.Spec.StateStorage.Root = r.cfg.StateRoot(o.Tenant)
 	}
 	return o
+}
+
+// record puts what is decided on record, before it is done.
+func (r *Reconciler) record(ctx context.Context, uid string, old plan.Memory, p plan.Plan) error {
+	if wordsAlone(old, p) {
+		if err := r.cfg.Store.NoteMemory(ctx, uid, p.Memory); err != nil {
+			return fmt.Errorf("note memory: %w", err)
+		}
+		return nil
+	}
+	return r.save(ctx, uid, old, p.Memory)
+}
+
+// wordsAlone reports whether a plan changes nothing at the place and remembers nothing new but what was said, and since
+// when processes wait: the words are shown within a second, and their record goes with that.
+func wordsAlone(old plan.Memory, p plan.Plan) bool {
+	if _, checks := p.Action.(plan.Preflight); p.Action != nil && !checks || reflect.DeepEqual(old, p.Memory) {
+		return false
+	}
+	m := p.Memory
+	old.Said = m.Said
+	old.Current, old.Next = waitingAs(old.Current, m.Current), waitingAs(old.Next, m.Next)
+	return reflect.DeepEqual(old, m)
+}
+
+// waitingAs is a record of a run that says of its waiting what another of that run says.
+func waitingAs(old, now *plan.RunRecord) *plan.RunRecord {
+	if old == nil || now == nil || old.Run != now.Run {
+		return old
+	}
+	same := *old
+	same.Waiting, same.WorksSince = now.Waiting, now.WorksSince
+	return &same
 }
 
 // save puts the memory on record, if there is anything new in it.

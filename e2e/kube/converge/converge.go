@@ -30,6 +30,8 @@ type result struct {
 	agent   time.Duration
 	raw     int // objects that the raw loop made
 	rawTook time.Duration
+	cpu     time.Duration // of everything, while the agent worked
+	rawCPU  time.Duration
 	asked   scene.Tally // of the agent, to its end
 }
 
@@ -39,8 +41,9 @@ func (r result) rawPerSecond() float64 { return float64(r.raw) / r.rawTook.Secon
 // String is the program's line.
 func (r result) String() string {
 	return fmt.Sprintf("converge n=%d objects=%d seconds=%.2f objects_per_s=%.1f raw_seconds=%.2f raw_objects_per_s=%.1f ratio=%.2f"+
-		" requests_per_object=%.2f failed=%d by=%s abreast=%d jobs=stateless flink=stand-in",
+		" cpu_s=%.1f raw_cpu_s=%.1f cpu_ratio=%.2f requests_per_object=%.2f failed=%d by=%s abreast=%d jobs=stateless flink=stand-in",
 		r.n, r.objects, r.agent.Seconds(), r.perSecond(), r.rawTook.Seconds(), r.rawPerSecond(), r.perSecond()/r.rawPerSecond(),
+		r.cpu.Seconds(), r.rawCPU.Seconds(), r.rawCPU.Seconds()/max(r.cpu.Seconds(), 0.01),
 		float64(r.asked.Requests)/float64(max(r.objects, 1)), r.asked.Failed, r.asked.Words(), abreast)
 }
 
@@ -62,7 +65,7 @@ func measure(ctx context.Context, n int, profile string) (r result, err error) {
 	orders := scene.Orders(n, flink.UpgradeStateless)
 	r.n = n
 	from := time.Now()
-	if err := profiled(profile, func() error { r.agent, err = converge(ctx, c, orders); return err }); err != nil {
+	if err := profiled(profile, func() error { r.agent, r.cpu, err = converge(ctx, c, orders); return err }); err != nil {
 		return r, err
 	}
 	if r.asked, err = c.Audit(scene.AgentUser, from, time.Now()); err != nil {
@@ -73,28 +76,37 @@ func measure(ctx context.Context, n int, profile string) (r result, err error) {
 		return r, err
 	}
 	r.objects = count(objects)
+	spent, err := scene.Spent()
+	if err != nil {
+		return r, err
+	}
 	start := time.Now()
 	if r.raw, err = raw(ctx, c, objects); err != nil {
 		return r, err
 	}
 	r.rawTook = time.Since(start)
+	if r.rawCPU, err = scene.Spent(); err != nil {
+		return r, err
+	}
+	r.rawCPU -= spent
 	return r, r.err()
 }
 
 // converge has an agent take the orders and says how long it took until every job was in sync. It returns when all of
 // that is shown, too.
-func converge(ctx context.Context, c *scene.Cluster, orders []flink.Order) (took time.Duration, err error) {
+func converge(ctx context.Context, c *scene.Cluster, orders []flink.Order) (took, cpu time.Duration, err error) {
 	api, err := c.Agent(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	done := newArrivals(len(orders))
 	a, err := scene.NewAgent(ctx, scene.Config{
 		API: api, Place: scene.Place(""), Flink: scene.NewFlink(orders, "", nil),
 		Seen: func(o flink.Order, st flink.Status) { done.see(o.UID, st.Situation == string(plan.InSync)) },
+		Done: done.settle,
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -104,22 +116,33 @@ func converge(ctx context.Context, c *scene.Cluster, orders []flink.Order) (took
 		err = errors.Join(err, <-ended, a.Close())
 	}()
 	if err := a.Ready(ctx); err != nil {
-		return 0, err
+		return 0, 0, err
+	}
+	if err := scene.Warm(ctx, c); err != nil {
+		return 0, 0, err
+	}
+	before, err := scene.Spent()
+	if err != nil {
+		return 0, 0, err
 	}
 	start := time.Now()
 	if err := a.Record(ctx, orders); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	select {
 	case <-done.all:
 	case err := <-ended:
 		ended <- err
-		return 0, fmt.Errorf("the agent ended: %w", err)
+		return 0, 0, fmt.Errorf("the agent ended: %w", err)
 	case <-ctx.Done():
-		return 0, fmt.Errorf("%d of %d jobs are not in sync: %w", done.left(), len(orders), context.Cause(ctx))
+		return 0, 0, fmt.Errorf("%d of %d jobs are not in sync: %w", done.left(), len(orders), context.Cause(ctx))
 	}
 	took = time.Since(start)
-	return took, scene.Until(ctx, shownLimit, func(ctx context.Context) error { return shown(ctx, c, len(orders)) })
+	after, err := scene.Spent()
+	if err != nil {
+		return 0, 0, err
+	}
+	return took, after - before, scene.Until(ctx, shownLimit, func(ctx context.Context) error { return shown(ctx, c, len(orders)) })
 }
 
 // shown says what people do not see in sync yet.
@@ -141,27 +164,35 @@ func shown(ctx context.Context, c *scene.Cluster, want int) error {
 	return nil
 }
 
-// arrivals waits until each of n jobs was seen where it should be, once.
+// arrivals waits until each of n jobs was in sync, and nothing was left to be done for it, once.
 type arrivals struct {
 	all chan struct{} // closed when it is so
 
-	mu   sync.Mutex
-	want int
-	seen map[string]bool
+	mu      sync.Mutex
+	want    int
+	in      map[string]bool // as last seen
+	arrived map[string]bool
 }
 
 func newArrivals(n int) *arrivals {
-	return &arrivals{all: make(chan struct{}), want: n, seen: map[string]bool{}}
+	return &arrivals{all: make(chan struct{}), want: n, in: map[string]bool{}, arrived: map[string]bool{}}
 }
 
-func (a *arrivals) see(uid string, there bool) {
+// see takes what was last seen of a job, settle that nothing was left to be done after that.
+func (a *arrivals) see(uid string, in bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !there || a.seen[uid] {
+	a.in[uid] = in
+}
+
+func (a *arrivals) settle(uid string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.in[uid] || a.arrived[uid] {
 		return
 	}
-	a.seen[uid] = true
-	if len(a.seen) == a.want {
+	a.arrived[uid] = true
+	if len(a.arrived) == a.want {
 		close(a.all)
 	}
 }
@@ -169,5 +200,5 @@ func (a *arrivals) see(uid string, there bool) {
 func (a *arrivals) left() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.want - len(a.seen)
+	return a.want - len(a.arrived)
 }

@@ -208,7 +208,7 @@ func (a *agent) stillInSync() error {
 	return nil
 }
 
-func (a *agent) usage() (usage, error) { return usageOf(a.cmd.Process.Pid) }
+func (a *agent) usage() (scene.Usage, error) { return scene.UsageOf(a.cmd.Process.Pid) }
 
 // stop ends the process and removes its files.
 func (a *agent) stop() error {

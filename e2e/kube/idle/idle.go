@@ -28,7 +28,7 @@ type options struct {
 type result struct {
 	options
 	asked scene.Tally
-	use   usage // of the agent's process, over the window
+	use   scene.Usage // of the agent's process, over the window
 }
 
 // shown is the request that writes what people see of a job.
@@ -51,7 +51,7 @@ func (r result) String() string {
 	return fmt.Sprintf("idle jobs=%d minutes=%.0f requests_per_job_hour=%.2f limit=%g measured_per_job_hour=%.2f requests=%d failed=%d lists=%d watches=%d by=%s lease_requests_per_h=%.0f"+
 		" rss_mb=%.0f cpu_s_per_h=%.1f flink=stand-in",
 		r.jobs, r.window.Minutes(), r.perJobHour(), r.limit, r.measured(), r.asked.Requests, r.asked.Failed, r.asked.Lists, r.asked.Watches, r.asked.Words(),
-		float64(r.asked.Leases)/r.window.Hours(), float64(r.use.resident)/(1<<20), r.use.cpu.Seconds()/r.window.Hours())
+		float64(r.asked.Leases)/r.window.Hours(), float64(r.use.Resident)/(1<<20), r.use.CPU.Seconds()/r.window.Hours())
 }
 
 func (r result) err() error {
@@ -88,7 +88,7 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		return r, err
 	}
 	r.options = o
-	from, before := time.Now(), usage{}
+	from, before := time.Now(), scene.Usage{}
 	if before, err = a.usage(); err != nil {
 		return r, err
 	}
@@ -98,7 +98,7 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	if r.use, err = a.usage(); err != nil {
 		return r, err
 	}
-	r.use.cpu -= before.cpu
+	r.use.CPU -= before.CPU
 	if r.asked, err = c.Audit(scene.AgentUser, from, from.Add(o.window)); err != nil {
 		return r, err
 	}

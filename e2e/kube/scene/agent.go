@@ -30,6 +30,7 @@ type Config struct {
 	Place  render.Place
 	Flink  reconcile.Flink
 	Seen   func(flink.Order, flink.Status) // each status, as the hub would be told; nil: nobody looks
+	Done   func(uid string)                // after each pass that leaves nothing to be done at once; nil: nobody looks
 	Logger *slog.Logger                    // default: none
 }
 
@@ -70,7 +71,7 @@ func NewAgent(ctx context.Context, cfg Config) (*Agent, error) {
 			seen.Hold = kept.Holds(o.UID)
 			return seen, err
 		},
-		Act: act.New(rt, cfg.Flink).Do, Collect: rt.Collect,
+		Act: act.New(rt, cfg.Flink).Do, Collect: collect(rt.Collect, cfg.Done),
 		Report: func(ctx context.Context, o flink.Order, st flink.Status) error {
 			if cfg.Seen != nil {
 				cfg.Seen(o, st)
@@ -81,6 +82,20 @@ func NewAgent(ctx context.Context, cfg Config) (*Agent, error) {
 		Metrics: telemetry.NewAgent(prometheus.NewRegistry()), Logger: cfg.Logger,
 	})
 	return a, nil
+}
+
+// collect calls done after each collecting that went well.
+func collect(f func(context.Context, string, []flink.Run) error, done func(string)) func(context.Context, string, []flink.Run) error {
+	if done == nil {
+		return f
+	}
+	return func(ctx context.Context, uid string, keep []flink.Run) error {
+		err := f(ctx, uid, keep)
+		if err == nil {
+			done(uid)
+		}
+		return err
+	}
 }
 
 // decode reads and validates the body of an order, as the agent does.
