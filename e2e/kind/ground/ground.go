@@ -57,11 +57,11 @@ type ground struct {
 
 // result is what was seen.
 type result struct {
-	flink                             string // version, by its REST
-	start, warm, outage, back, second time.Duration
-	intended, restored                string // of the warm upgrade
-	killed, healed                    int64  // newest checkpoint seen before the kill, and the one it came back from
-	ledger                            ledger.Report
+	flink                     string // version, by its REST
+	start, warm, outage, back time.Duration
+	intended, restored        string // of the warm upgrade
+	killed, healed            int64  // newest checkpoint seen before the kill, and the one it came back from
+	ledger                    ledger.Report
 }
 
 func (r result) String() string {

@@ -57,7 +57,7 @@ func run(ctx context.Context, versions []string, artifacts string, limit time.Du
 	var failed []error
 	for _, v := range versions {
 		if err := version(ctx, base, c, v, artifacts, limit); err != nil {
-			failed = append(failed, fmt.Errorf("Flink %s: %w", v, err))
+			failed = append(failed, fmt.Errorf("version %s: %w", v, err))
 		}
 	}
 	if len(failed) > 0 {

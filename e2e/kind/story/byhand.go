@@ -34,7 +34,7 @@ func (t *teller) objectsDeleted(ctx context.Context) error {
 // deleteObjects deletes all objects of clicks' run, does what comes after, and waits until the run is back.
 func (t *teller) deleteObjects(ctx context.Context, then func() error) (time.Duration, error) {
 	run := t.run(t.job.Status.Run)
-	newest, err := t.checkpointed(ctx, run, 2)
+	newest, err := t.checkpointed(ctx, run)
 	if err != nil {
 		return 0, err
 	}

@@ -22,7 +22,7 @@ const agentUser = "system:serviceaccount:" + world.AgentNamespace + ":waterwheel
 // made meanwhile comes after.
 func (t *teller) cut(ctx context.Context) error {
 	before := t.job
-	if _, err := t.checkpointed(ctx, t.run(before.Status.Run), 2); err != nil {
+	if _, err := t.checkpointed(ctx, t.run(before.Status.Run)); err != nil {
 		return err
 	}
 	_, mark, err := t.c.Audit(0)
@@ -99,8 +99,8 @@ func touched(events []cluster.AuditEvent) (deletes, patches int) {
 	return deletes, patches
 }
 
-// checkpointed waits for n more completed checkpoints of a run and returns the newest.
-func (t *teller) checkpointed(ctx context.Context, run flink.Run, n int64) (flink.Snapshot, error) {
+// checkpointed waits for two more completed checkpoints of a run and returns the newest.
+func (t *teller) checkpointed(ctx context.Context, run flink.Run) (flink.Snapshot, error) {
 	first, last := int64(-1), flink.Snapshot{}
 	err := stage.Poll(ctx, limit, 300*time.Millisecond, func(ctx context.Context) (bool, error) {
 		s := t.witness.Observe(ctx, run)
@@ -111,7 +111,7 @@ func (t *teller) checkpointed(ctx context.Context, run flink.Run, n int64) (flin
 			first = s.Job.Completed
 		}
 		last = s.Job.Latest
-		return s.Job.Completed >= first+n, nil
+		return s.Job.Completed >= first+2, nil
 	})
 	if err != nil {
 		return last, fmt.Errorf("run %s: waiting for checkpoints: %w", run, err)
@@ -122,7 +122,7 @@ func (t *teller) checkpointed(ctx context.Context, run flink.Run, n int64) (flin
 // killJobManager kills the pod of clicks' JobManager and waits until the same run is back from a checkpoint of its own.
 func (t *teller) killJobManager(ctx context.Context) (time.Duration, error) {
 	run := t.run(t.job.Status.Run)
-	newest, err := t.checkpointed(ctx, run, 2)
+	newest, err := t.checkpointed(ctx, run)
 	if err != nil {
 		return 0, err
 	}

@@ -15,7 +15,7 @@ import (
 // apiAway: with the API server gone for a minute the job goes on, or comes back by itself when the server is back.
 func (t *teller) apiAway(ctx context.Context) error {
 	run := t.run(t.job.Status.Run)
-	newest, err := t.checkpointed(ctx, run, 2)
+	newest, err := t.checkpointed(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (t *teller) killedBetween(ctx context.Context) error {
 // node: a node that stands still for a minute, and one that is restarted, come back with their job.
 func (t *teller) node(ctx context.Context) error {
 	run := t.run(t.job.Status.Run)
-	newest, err := t.checkpointed(ctx, run, 2)
+	newest, err := t.checkpointed(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (t *teller) node(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if newest, err = t.checkpointed(ctx, run, 2); err != nil {
+	if newest, err = t.checkpointed(ctx, run); err != nil {
 		return err
 	}
 	began := time.Now()
