@@ -155,7 +155,8 @@ func startAgent(ctx context.Context, c *scene.Cluster, jobs int) (*agent, error)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	a.cmd = exec.Command(self, "agent", "-kubeconfig", file, "-others", c.Kubeconfig, "-jobs", strconv.Itoa(jobs))
+	// Its end is stop's to say, which lets it give up its Lease.
+	a.cmd = exec.CommandContext(context.WithoutCancel(ctx), self, "agent", "-kubeconfig", file, "-others", c.Kubeconfig, "-jobs", strconv.Itoa(jobs))
 	a.cmd.Stderr = os.Stderr
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := a.cmd.StdoutPipe()

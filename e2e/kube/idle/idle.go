@@ -88,8 +88,9 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		return r, err
 	}
 	r.options = o
-	from, before := time.Now(), scene.Usage{}
-	if before, err = a.usage(); err != nil {
+	from := time.Now()
+	before, err := a.usage()
+	if err != nil {
 		return r, err
 	}
 	if err := pause(ctx, o.window, played); err != nil {

@@ -72,7 +72,7 @@ func NewAgent(ctx context.Context, cfg Config) (*Agent, error) {
 			return seen, err
 		},
 		Act: act.New(rt, cfg.Flink).Do, Collect: collect(rt.Collect, cfg.Done),
-		Report: func(ctx context.Context, o flink.Order, st flink.Status) error {
+		Report: func(_ context.Context, o flink.Order, st flink.Status) error {
 			if cfg.Seen != nil {
 				cfg.Seen(o, st)
 			}
