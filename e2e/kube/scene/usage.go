@@ -59,7 +59,7 @@ func Spent() (time.Duration, error) {
 		if err != nil {
 			continue // a thread that has ended
 		}
-		for _, word := range strings.FieldsSeq(string(text)) {
+		for word := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(word)
 			if err != nil {
 				return 0, fmt.Errorf("the kernel's list of processes is not understood: %w", err)
