@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -51,7 +52,7 @@ func (s *Store) Load(ctx context.Context, uid string) (Record, bool, error) {
 	a := j.Row.Active
 	if a.HasBody {
 		var err error
-		if rec.Order, err = s.o.Decode(slices.Clone(j.Body)); err != nil {
+		if rec.Order, err = s.order(uid, j.Body); err != nil {
 			return Record{}, false, fmt.Errorf("load job %s: decode order: %w", uid, err)
 		}
 	}
@@ -65,6 +66,35 @@ func (s *Store) Load(ctx context.Context, uid string) (Record, bool, error) {
 	rec.Order.Deleted, rec.Order.Policy = a.Deleted, a.Policy
 
 	return rec, true, nil
+}
+
+// decoded is an order and the very bytes that it was read from.
+type decoded struct {
+	body  []byte
+	order flink.Order
+}
+
+// order reads the body of a job's order, once as long as the body is the same one.
+func (s *Store) order(uid string, body []byte) (flink.Order, error) {
+	s.mu.Lock()
+	d, ok := s.orders[uid]
+	s.mu.Unlock()
+	if !ok || len(body) == 0 || len(d.body) != len(body) || &d.body[0] != &body[0] {
+		o, err := s.o.Decode(slices.Clone(body))
+		if err != nil {
+			return flink.Order{}, err
+		}
+		d = decoded{body: body, order: o}
+		s.mu.Lock()
+		if _, known := s.jobs[uid]; known {
+			s.orders[uid] = d
+		}
+		s.mu.Unlock()
+	}
+	o := d.order
+	o.Labels, o.Spec = maps.Clone(o.Labels), o.Spec.Clone()
+
+	return o, nil
 }
 
 // SaveMemory puts the memory on record; one that differs only by newer checkpoints may follow later, where Options.Later

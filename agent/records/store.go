@@ -51,7 +51,8 @@ type Store struct {
 
 	mu       sync.Mutex // guards what follows
 	jobs     map[string]Job
-	unsaved  map[string]bool // jobs whose memory here is newer than the one on record
+	orders   map[string]decoded // of jobs, as last read
+	unsaved  map[string]bool    // jobs whose memory here is newer than the one on record
 	mark     Mark
 	reportID uint64
 	tree     digest.Tree
@@ -75,6 +76,7 @@ func New(ctx context.Context, b Backend, o Options) (*Store, error) {
 // take makes contents the view. The caller holds mu, or is alone.
 func (s *Store) take(c Contents) {
 	s.jobs, s.unsaved, s.tree, s.live = make(map[string]Job, len(c.Jobs)), map[string]bool{}, digest.Tree{}, 0
+	s.orders = map[string]decoded{}
 	s.mark, s.reportID = c.Mark, max(s.reportID, c.ReportID)
 	for uid, j := range c.Jobs {
 		s.replace(uid, j)
@@ -97,6 +99,7 @@ func (s *Store) replace(uid string, j Job) {
 	if j.IsZero() {
 		delete(s.jobs, uid)
 		delete(s.unsaved, uid)
+		delete(s.orders, uid)
 
 		return
 	}
