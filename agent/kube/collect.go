@@ -54,6 +54,7 @@ func (r *Runtime) collectRun(ctx context.Context, s *space, run flink.Run) error
 	if err := r.deleteHA(ctx, s, run, func(*corev1.ConfigMap) bool { return true }); err != nil {
 		return err
 	}
+	s.remembered.forget(run)
 	r.log.Info("what was left of a run is removed", "run", run.Name(), "namespace", s.namespace)
 	r.await(ctx, seenLimit, func() bool {
 		return !slices.ContainsFunc(s.seen(run.UID), func(x *seen) bool { return x.run == run && len(x.ha) > 0 })

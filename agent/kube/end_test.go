@@ -87,6 +87,38 @@ func TestEndLeavesTheRecordOfCheckpointsUntilItIsCollected(t *testing.T) {
 	}
 }
 
+func TestARecordThatWasWatchedToItsEndIsKnownAndOneThatWasNotIsNot(t *testing.T) {
+	c := newCluster(t)
+	a := c.agent(c.config())
+	run := launchOf(uid(1), 1).Run
+	c.flinkMaps(run, 11, 12)
+	newest := func(of *agent) string {
+		s, err := of.Snapshots().Newest(t.Context(), run, "s3://b/c")
+		if err != nil {
+			return err.Error()
+		}
+		return s.Path
+	}
+	want := "s3://b/c/" + run.JobID() + "/chk-12"
+	c.eventually("the record is watched", func() string {
+		if got := newest(a); got != want {
+			return got
+		}
+		return ""
+	})
+	for _, name := range []string{render.CheckpointConfigMap(run), render.LeaderConfigMap(run)} { // as Flink does when a job fails for good
+		if err := c.admin.CoreV1().ConfigMaps(c.namespace).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := newest(a); got != want {
+		t.Errorf("watched to its end: %s", got)
+	}
+	if got := newest(c.agent(c.config())); !strings.Contains(got, "cannot be read") {
+		t.Errorf("of one that was not there: %s", got)
+	}
+}
+
 func TestARunWithoutACheckpointHasNoneAndOneWithoutARecordMayHave(t *testing.T) {
 	c := newCluster(t)
 	a := c.agent(c.config())

@@ -135,8 +135,9 @@ func ending(t *corev1.ContainerStateTerminated) string {
 var cause = regexp.MustCompile(`^(?:Caused by: )?[\w.$]+(?:Exception|Error)\b.*|^(?:Error|Exception in thread)\b.*|^cp: .*`)
 
 // lastWords is the one line of a container's last output that tells why it ended: the innermost cause, else the last line.
+// A cause that names an address outside tells more than what the network said of it: "s3://… : Connection refused".
 func lastWords(message string) string {
-	last, found := "", ""
+	last, found, place := "", "", ""
 	for line := range strings.Lines(message) {
 		line = strings.TrimSpace(line)
 		if line == "" {
@@ -145,9 +146,12 @@ func lastWords(message string) string {
 		last = line
 		if cause.MatchString(line) {
 			found = strings.TrimPrefix(line, "Caused by: ")
+			if strings.Contains(found, "://") {
+				place = found
+			}
 		}
 	}
-	return limited(cmp.Or(found, last))
+	return limited(cmp.Or(place, found, last))
 }
 
 // jarMissing is why the init container that brings the program's jar cannot, "" if it can or has not tried.

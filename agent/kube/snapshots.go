@@ -27,21 +27,35 @@ func (s Snapshots) Exists(_ context.Context, path string) (bool, error) {
 }
 
 // Newest implements reconcile.Snapshots by the run's record of checkpoints,
-// which Flink removes when the job comes to its end, and End does not.
+// which Flink removes when the job comes to its end, and End does not. Of one
+// that was removed it answers what the watch saw last, if it saw everything.
 func (s Snapshots) Newest(ctx context.Context, run flink.Run, checkpointsDir string) (flink.Snapshot, error) {
 	cm, err := s.pointers(ctx, run)
 	if err != nil {
 		return flink.Snapshot{}, fmt.Errorf("find the newest checkpoint of run %s: %w", run, err)
 	}
-	if cm == nil {
+	id, seen := s.remembered(run)
+	if cm != nil {
+		id, seen = newestPointer(cm), true
+	}
+	if !seen {
 		return flink.Snapshot{}, fmt.Errorf("find the newest checkpoint of run %s: there is no record of its checkpoints in the cluster, and %w", run, errUnread)
 	}
-	id := newestPointer(cm)
 	if id == 0 {
 		return flink.Snapshot{}, nil
 	}
 	path := fmt.Sprintf("%s/%s/chk-%d", strings.TrimRight(checkpointsDir, "/"), run.JobID(), id)
 	return flink.Snapshot{Path: flink.NormalizePath(path), Kind: flink.KindCheckpoint, ID: id, Run: run}, nil
+}
+
+// remembered is the last number that was watched on the run's record, in whichever namespace that was.
+func (s Snapshots) remembered(run flink.Run) (id int64, seen bool) {
+	for _, sp := range s.runtime.spaces {
+		if n, ok := sp.remembered.of(run); ok {
+			return n, true
+		}
+	}
+	return 0, false
 }
 
 // Savepoint implements reconcile.Snapshots. As long as the record of checkpoints

@@ -34,6 +34,7 @@ type space struct {
 	policies    *watched
 	pods        *watched
 	quotas      *watched
+	remembered  *remembered
 }
 
 func (s *space) all() []*watched {
@@ -53,7 +54,7 @@ const byJob = "job"
 // newSpace prepares the watches of a namespace. changed is called with what it
 // was and is, either may be nil.
 func newSpace(client kubernetes.Interface, namespace string, changed func(before, now metav1.Object)) (*space, error) {
-	s := &space{namespace: namespace}
+	s := &space{namespace: namespace, remembered: newRemembered()}
 	core, apps, net := client.CoreV1().RESTClient(), client.AppsV1().RESTClient(), client.NetworkingV1().RESTClient()
 	for _, k := range []struct {
 		to       **watched
@@ -87,6 +88,9 @@ func newSpace(client kubernetes.Interface, namespace string, changed func(before
 			return nil, fmt.Errorf("watch %s: %w", k.resource, err)
 		}
 		*k.to = w
+	}
+	if _, err := s.ha.AddEventHandler(s.remembered.handler()); err != nil {
+		return nil, fmt.Errorf("watch %s: %w", s.ha.what, err)
 	}
 	return s, nil
 }
