@@ -220,7 +220,7 @@ func (e *ensuring) put(ctx context.Context, want render.Object) error {
 // false where there is one already.
 func (e *ensuring) create(ctx context.Context, want render.Object) (made bool, err error) {
 	kind, name := want.GetObjectKind().GroupVersionKind().Kind, want.GetName()
-	done, ok := reflect.New(reflect.TypeOf(want).Elem()).Interface().(render.Object)
+	done, ok := reflect.TypeAssert[render.Object](reflect.New(reflect.TypeOf(want).Elem()))
 	if !ok {
 		return false, nil
 	}
