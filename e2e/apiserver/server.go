@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,7 +84,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context, bin string, o Options) error {
-	ports, err := freePorts(3)
+	ports, err := freePorts(ctx, 3)
 	if err != nil {
 		return err
 	}
@@ -138,8 +139,8 @@ func (s *Server) start(ctx context.Context, bin string, o Options) error {
 // Stop ends the processes and removes what they wrote. It may be called twice.
 func (s *Server) Stop() error {
 	var errs []error
-	for i := len(s.processes) - 1; i >= 0; i-- {
-		s.processes[i].end()
+	for _, p := range slices.Backward(s.processes) {
+		p.end()
 	}
 	s.processes = nil
 	if s.client != nil {
@@ -166,12 +167,12 @@ func (s *Server) Pause() (resume func() error, err error) {
 func (s *Server) ready(ctx context.Context) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	last := errors.New("not asked yet")
 	for {
 		if p := s.ended(); p != nil {
 			return fmt.Errorf("%s ended: %w: %s", p.name, p.err, p.words())
 		}
-		if last = s.get(ctx, "/readyz"); last == nil {
+		last := s.get(ctx, "/readyz")
+		if last == nil {
 			if last = s.get(ctx, "/api/v1/namespaces/default"); last == nil {
 				return nil
 			}
@@ -236,7 +237,7 @@ func (s *Server) run(path string, args ...string) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	p.cmd = exec.Command(path, args...)
+	p.cmd = exec.CommandContext(context.Background(), path, args...) // it outlives its start
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = s.dir, out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -273,10 +274,13 @@ func (p *process) words() string {
 }
 
 // freePorts are n ports of loopback that nobody listens on now.
-func freePorts(n int) ([]int, error) {
-	var ports []int
+func freePorts(ctx context.Context, n int) ([]int, error) {
+	var (
+		ports []int
+		conf  net.ListenConfig
+	)
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := conf.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
