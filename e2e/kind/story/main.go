@@ -29,6 +29,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "the chapters that a change breaks first, one customer, one edit of each kind, a cut of 30 s")
 	flag.StringVar(&o.artifacts, "artifacts", "artifacts/story-kind", "where logs are kept")
 	only := flag.String("only", "", "chapters to tell after the first, separated by commas; empty: all")
+	flag.StringVar(&o.name, "name", "story", "of the world: two stories of different names do not meet")
 	flag.BoolVar(&o.keep, "keep", false, "leave everything as it is at the end")
 	flag.DurationVar(&o.deadline, "deadline", 70*time.Minute, "give up after")
 	flag.Parse()
@@ -46,10 +47,10 @@ func main() {
 }
 
 type options struct {
-	version, artifacts string
-	only               []string
-	short, keep        bool
-	deadline           time.Duration
+	version, artifacts, name string
+	only                     []string
+	short, keep              bool
+	deadline                 time.Duration
 }
 
 // customers is how many clusters there are besides the vendor's.
@@ -149,7 +150,7 @@ func begin(ctx context.Context, o options) (*teller, func(failed bool) error, er
 		return nil, nil, err
 	}
 	began := time.Now()
-	base, err := world.Open(ctx, world.Options{Name: "story", Versions: []string{o.version}, Product: true, Artifacts: o.artifacts, Progress: os.Stderr})
+	base, err := world.Open(ctx, world.Options{Name: o.name, Versions: []string{o.version}, Product: true, Artifacts: o.artifacts, Progress: os.Stderr})
 	if err != nil {
 		return nil, nil, err
 	}
