@@ -180,8 +180,30 @@ func (f *Fleet) InstallHub(ctx context.Context, certificateLife string) error {
 	if _, err := f.CLI(ctx, text, "config", "import", "--replace", "--use", "-"); err != nil {
 		return err
 	}
+	if err := f.answers(ctx); err != nil {
+		return err
+	}
 	f.Say(fmt.Sprintf("the hub answers after %.1f s", time.Since(began).Seconds()))
 	return nil
+}
+
+// answers waits until the hub can be called from here: the node's ports lead to a new Service only after a while.
+func (f *Fleet) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not within a minute"))
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := f.CLI(ctx, "", "get", "clusters")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the hub does not answer: %w: %w", context.Cause(ctx), err)
+		}
+	}
 }
 
 // Join invites a customer's cluster and types the command that the invitation prints. For a cluster that has joined before
