@@ -69,9 +69,10 @@ func (o options) edits() int {
 	return 3
 }
 
-// certificateLife is how long agents' certificates live; empty: as long as the hub's chart says.
+// certificateLife is how long agents' certificates live until the chapter about them is told; empty: as long as the hub's
+// chart says.
 func (o options) certificateLife() string {
-	if o.short {
+	if o.short || len(o.only) > 0 && !slices.Contains(o.only, "certificates") {
 		return ""
 	}
 	return "2m"
@@ -106,6 +107,7 @@ type chapter struct {
 func (t *teller) chapters() []chapter {
 	return []chapter{
 		{"running", true, t.running},
+		{"certificates", false, t.rotated},
 		{"rights", true, t.rights},
 		{"changed", true, t.changed},
 		{"cut", true, t.cut},
@@ -118,7 +120,6 @@ func (t *teller) chapters() []chapter {
 		{"node", false, t.node},
 		{"why", true, t.named},
 		{"hub-upgraded", true, t.hubUpgraded},
-		{"certificates", false, t.rotated},
 		{"bystander", false, t.bystander},
 		{"uninstall", true, t.uninstalled},
 	}
