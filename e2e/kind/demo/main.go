@@ -1,6 +1,7 @@
 // Command demo shows the whole product in real clusters: a vendor's with the hub, two customers' with an agent each, all
 // installed by Helm, and a real Flink job on object storage. It leaves everything running and says what to look at;
-// -down removes it.
+// -down removes it. In its line cold_s is the whole time, with all that this machine did not have yet; warm_s is what is
+// left of it when images and tools are there.
 package main
 
 import (
@@ -68,7 +69,12 @@ func up(ctx context.Context, version, artifacts string) error {
 	if err != nil {
 		return err
 	}
-	w := &stage.World{Dir: filepath.Dir(f.Config()), Bin: f.Bin(), Log: os.Stderr}
+	log, err := os.Create(filepath.Join(artifacts, "typed.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	w := &stage.World{Dir: filepath.Dir(f.Config()), Bin: f.Bin(), Log: log}
 	if err := w.Apply(ctx, fmt.Sprintf(job, version, ledger.MainClass, base.Root()+"/clicks")); err != nil {
 		return err
 	}

@@ -77,6 +77,9 @@ func (b *Base) Fleet(ctx context.Context, o FleetOptions) (*Fleet, error) {
 	if err := group.Wait(); err != nil {
 		return f, err
 	}
+	if err := f.linkKubectl(ctx); err != nil {
+		return f, err
+	}
 	if err := f.InstallHub(ctx, o.CertificateLife); err != nil {
 		return f, fmt.Errorf("install the hub: %w", err)
 	}
@@ -115,11 +118,25 @@ func (f *Fleet) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	link := filepath.Join(f.home, "bin", "helm")
-	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+	return f.link("helm", helm)
+}
+
+// linkKubectl gives people the kubectl of the clusters' version.
+func (f *Fleet) linkKubectl(ctx context.Context) error {
+	path, err := f.Vendor.KubectlBinary(ctx)
+	if err != nil {
 		return err
 	}
-	return os.Symlink(helm, link)
+	return f.link("kubectl", path)
+}
+
+// link makes a command of a name be the binary at a path.
+func (f *Fleet) link(name, path string) error {
+	link := filepath.Join(f.home, "bin", name)
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("link %s: %w", name, err)
+	}
+	return os.Symlink(path, link)
 }
 
 // buildHelm makes the pinned helm, once.
