@@ -118,9 +118,9 @@ func (t *teller) chapters() []chapter {
 		{"agent-gone", false, t.agentGone},
 		{"api-away", false, t.apiAway},
 		{"node", false, t.node},
+		{"bystander", false, t.bystander}, // before the storage, which all customers share here, is taken away
 		{"why", true, t.named},
 		{"hub-upgraded", true, t.hubUpgraded},
-		{"bystander", false, t.bystander},
 		{"uninstall", true, t.uninstalled},
 	}
 }
