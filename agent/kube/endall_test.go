@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,8 +57,13 @@ func TestEndAllLeavesNothingOfAnyRun(t *testing.T) {
 		Run: alien.Run, Namespace: c.namespace, Tenant: "team", Name: "views",
 		Newest: "s3://bucket/state/team/" + uid(2) + "/t1/r1/checkpoints/" + alien.Run.JobID() + "/chk-7",
 	}
-	if told[alien.Run] != want || len(told) != 2 || removed.Runs != 2 || removed.Objects < 15 {
+	// A view that still shows the last of a run that was ended before may end it once more: it costs nothing.
+	if removed.Runs != len(told) || removed.Objects < 15 {
 		t.Errorf("ended %+v, of which %+v", removed, told)
+	}
+	delete(told, first.Run)
+	if _, ok := told[next.Run]; !ok || told[alien.Run] != want || len(told) != 2 {
+		t.Errorf("ended %+v, not %+v and %v", told, want, next.Run)
 	}
 	c.eventually("nothing is left", func() string {
 		left := c.versions()
@@ -75,11 +81,14 @@ func TestEndAllLeavesNothingOfAnyRun(t *testing.T) {
 	if _, err := c.admin.CoreV1().ConfigMaps(c.namespace).Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
 		t.Errorf("not ours: %v", err)
 	}
+	c.eventually("the agent sees that nothing is left", func() string {
+		if empty, err := e.Empty(t.Context()); !empty || err != nil {
+			return fmt.Sprintf("empty: %v, %v", empty, err)
+		}
+		return ""
+	})
 	if removed, err := e.EndAll(t.Context(), func(r kube.Ended) { t.Errorf("ended again: %+v", r) }); err != nil || removed.Runs != 0 {
 		t.Errorf("ended twice: %+v, %v", removed, err)
-	}
-	if empty, err := e.Empty(t.Context()); !empty || err != nil {
-		t.Errorf("empty: %v, %v", empty, err)
 	}
 }
 
