@@ -9,53 +9,66 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// differs says where a live object has not the value that it was made with, or
-// "". What the object has beyond is not looked at: defaults, status, and what
-// others add and own.
-func differs(want, live fields) string {
-	return differsAt(nil, map[string]any(want), map[string]any(live))
+// difference is one place where a live object has not the value that it was made with.
+type difference struct {
+	path  string
+	live  string // the value that it has, in full
+	words string // for people
 }
 
-func differsAt(path []string, want, live any) string {
+// differences are those of a live object from what it was made as, in the order
+// of its fields. What it has beyond is not looked at: defaults, status, and what
+// others add and own.
+func differences(want, live fields) []difference {
+	var c comparison
+	c.at(nil, map[string]any(want), map[string]any(live))
+	return c.found
+}
+
+// comparison collects differences. Paths share their memory: what is kept of one is its text.
+type comparison struct{ found []difference }
+
+func (c *comparison) add(path []string, words string, live any) {
+	c.found = append(c.found, difference{path: strings.Join(path, "."), live: fmt.Sprint(live), words: words})
+}
+
+func (c *comparison) at(path []string, want, live any) {
 	switch w := want.(type) {
 	case map[string]any:
 		l, ok := live.(map[string]any)
 		if !ok && len(w) > 0 {
-			return told(path, want, live)
+			c.add(path, told(path, want, live), live)
+			return
 		}
 		for _, k := range sortedKeys(w) {
 			if len(path) == 0 && (k == "apiVersion" || k == "kind") {
 				continue // of the same resource, and caches leave them out
 			}
-			if d := differsAt(append(path, k), w[k], l[k]); d != "" {
-				return d
-			}
+			c.at(append(path, k), w[k], l[k])
 		}
-		return ""
 	case []any:
 		l, _ := live.([]any)
-		return listDiffers(path, w, l)
+		c.list(path, w, l)
+	default:
+		if !same(path, want, live) {
+			c.add(path, told(path, want, live), live)
+		}
 	}
-	if same(path, want, live) {
-		return ""
-	}
-	return told(path, want, live)
 }
 
-// listDiffers compares lists: those whose elements have a name by name, as the
-// API merges them, all others element by element.
-func listDiffers(path []string, want, live []any) string {
+// list compares lists: those whose elements have a name by name, as the API
+// merges them, all others element by element.
+func (c *comparison) list(path []string, want, live []any) {
 	key := nameOf(want)
 	if key == "" {
 		if len(want) != len(live) {
-			return told(path, want, live)
+			c.add(path, told(path, want, live), live)
+			return
 		}
 		for i := range want {
-			if d := differsAt(append(path, fmt.Sprint(i)), want[i], live[i]); d != "" {
-				return d
-			}
+			c.at(append(path, fmt.Sprint(i)), want[i], live[i])
 		}
-		return ""
+		return
 	}
 	for _, w := range want {
 		name := w.(map[string]any)[key]
@@ -65,13 +78,11 @@ func listDiffers(path []string, want, live []any) string {
 		})
 		at := slices.Concat(path, []string{fmt.Sprint(name)})
 		if i < 0 {
-			return strings.Join(at, ".") + " is missing"
+			c.add(at, strings.Join(at, ".")+" is missing", nil)
+			continue
 		}
-		if d := differsAt(at, w, live[i]); d != "" {
-			return d
-		}
+		c.at(at, w, live[i])
 	}
-	return ""
 }
 
 // nameOf is the field by which all elements of a list are told apart, "" if there is none.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"strings"
 	"testing"
 
 	kubejson "k8s.io/apimachinery/pkg/util/json"
@@ -38,9 +39,25 @@ func TestOnlyWhatWasMadeIsCompared(t *testing.T) {
 		"no list any more":       {`{"x":[1]}`, `{"x":"a"}`, "x is [], made as [1]"},
 		"no object any more":     {`{"x":{"a":1}}`, `{"x":"a"}`, "x is a, made as map[a:1]"},
 	} {
-		if got := differs(parse(t, c.want), parse(t, c.live)); got != c.told {
+		var words []string
+		for _, d := range differences(parse(t, c.want), parse(t, c.live)) {
+			words = append(words, d.words)
+		}
+		if got := strings.Join(words, "; "); got != c.told {
 			t.Errorf("%s: %q, wanted %q", name, got, c.told)
 		}
+	}
+}
+
+func TestEachDifferenceIsFound(t *testing.T) {
+	want := parse(t, `{"spec":{"image":"a","args":["x","y"],"replicas":2,"c":[{"name":"m","n":1},{"name":"s"}]}}`)
+	live := parse(t, `{"spec":{"image":"b","args":["x","z"],"replicas":2,"c":[{"name":"m","n":2}]}}`)
+	var paths []string
+	for _, d := range differences(want, live) {
+		paths = append(paths, d.path+"="+d.live)
+	}
+	if got, all := strings.Join(paths, " "), "spec.args.1=z spec.c.m.n=2 spec.c.s=<nil> spec.image=b"; got != all {
+		t.Errorf("%s, wanted %s", got, all)
 	}
 }
 

@@ -265,8 +265,9 @@ func (r *Runtime) applyTo(ctx context.Context, s *space, want render.Object) err
 // accept takes what the cluster made of an object that was written.
 func (r *Runtime) accept(s *space, want render.Object, w, done fields) {
 	r.log.Debug("object written", "object", title(want), "namespace", s.namespace)
-	if d := differs(w, done); d != "" && r.memo.yield(s.namespace, want, d) {
-		r.log.Warn("the cluster changes what is applied, and it stays so", "object", title(want), "namespace", s.namespace, "difference", d)
+	if ds := differences(w, done); r.memo.yield(s.namespace, want, ds) {
+		r.log.Warn("the cluster changes what is applied, and it stays so", "object", title(want), "namespace", s.namespace,
+			"difference", ds[0].words, "fields", len(ds))
 	}
 }
 

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -342,5 +343,32 @@ func TestWhatTheClusterChangesAtOnceIsLeftSo(t *testing.T) {
 	b.ensure(l)
 	if o, _ := b.look(l.Run); len(o.Drift) != 0 {
 		t.Errorf("the cluster's own word is called drift again: %v", o.Drift)
+	}
+	// That one field is the cluster's hides nothing that a hand does to another, before it or after it.
+	jm := render.JobManagerName(l.Run)
+	for field, text := range map[string]string{
+		"spec.replicas": `{"spec":{"replicas":0}}`,
+		"spec.template.spec.terminationGracePeriodSeconds": `{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1}}}}`,
+	} {
+		if _, err := c.admin.AppsV1().Deployments(c.namespace).Patch(t.Context(), jm, types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{FieldManager: "somebody"}); err != nil {
+			t.Fatal(err)
+		}
+		c.eventually(field+" is told", func() string {
+			o, _ := b.look(l.Run)
+			if told := strings.Join(o.Drift, "; "); !strings.Contains(told, field) || strings.Contains(told, "image") {
+				return "told: " + told
+			}
+			return ""
+		})
+		c.eventually(field+" is put back, and nothing is written after that", func() string {
+			b.ensure(l)
+			o, _ := b.look(l.Run)
+			return strings.Join(o.Drift, "; ")
+		})
+	}
+	before := c.versions()
+	b.ensure(l)
+	if after := c.versions(); !maps.Equal(before, after) {
+		t.Errorf("written again though nothing differed: %v, then %v", before, after)
 	}
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ const secretSettles = 2 * time.Minute
 // is learned again by one more write. The zero value is ready.
 type memo struct {
 	mu      sync.Mutex
-	left    map[string]string       // by object: in which way the cluster changes it at once, against which nothing is done
+	left    map[string][]difference // by object: in which way the cluster changes it at once, against which nothing is done
 	agreed  map[string]agreed       // by namespace and anchor: a run that was found as it was made
 	others  map[string]bool         // by object: somebody else has one of that name
 	secrets map[flink.Run]time.Time // when a run's Secret was last made, or was there
@@ -28,24 +29,28 @@ func objectKey(namespace string, o render.Object) string { return namespace + "/
 
 // yield remembers how an object differs from what was just applied: admission has
 // the last word, and to apply it again would be a fight. It reports whether that is new.
-func (m *memo) yield(namespace string, o render.Object, difference string) bool {
+func (m *memo) yield(namespace string, o render.Object, differences []difference) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := objectKey(namespace, o)
-	if m.left[key] == difference {
+	before := m.left[key]
+	if len(differences) == 0 {
+		delete(m.left, key)
 		return false
 	}
 	if m.left == nil || len(m.left) >= maxMemo {
-		m.left = map[string]string{}
+		m.left = map[string][]difference{}
 	}
-	m.left[key] = difference
-	return true
+	m.left[key] = differences
+	return !slices.Equal(before, differences)
 }
 
-func (m *memo) yielded(namespace string, o render.Object) string {
+// unyielded are those differences of an object that are not the cluster's own word.
+func (m *memo) unyielded(namespace string, o render.Object, differences []difference) []difference {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.left[objectKey(namespace, o)]
+	left := m.left[objectKey(namespace, o)]
+	return slices.DeleteFunc(differences, func(d difference) bool { return slices.Contains(left, d) })
 }
 
 func (m *memo) setForeign(namespace string, o render.Object) {

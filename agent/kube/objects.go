@@ -120,9 +120,13 @@ func (r *Runtime) drift(s *space, want render.Object) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d := differs(w, have)
-	if d == "" || d == r.memo.yielded(s.namespace, want) {
+	left := r.memo.unyielded(s.namespace, want, differences(w, have))
+	if len(left) == 0 {
 		return "", nil
 	}
-	return title(want) + ": " + d, nil
+	words := title(want) + ": " + left[0].words
+	if more := len(left) - 1; more > 0 {
+		words += fmt.Sprintf(", and %d more of its fields", more)
+	}
+	return words, nil
 }
