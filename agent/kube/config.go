@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -59,12 +60,16 @@ type Runtime struct {
 	master   []byte
 }
 
-// Connect finds the API server: by a kubeconfig file, or as a pod of its cluster if there is none.
+// Connect finds the API server: by a kubeconfig file, or as a pod of its cluster
+// if there is none. A pod goes straight to it: the proxy of its environment is for
+// the way out of the cluster.
 func Connect(kubeconfig string) (*rest.Config, error) {
 	var cfg *rest.Config
 	var err error
 	if kubeconfig == "" {
-		cfg, err = rest.InClusterConfig()
+		if cfg, err = rest.InClusterConfig(); err == nil {
+			direct(cfg)
+		}
 	} else {
 		cfg, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
@@ -72,6 +77,11 @@ func Connect(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}
 	return cfg, nil
+}
+
+// direct keeps connections off any proxy.
+func direct(cfg *rest.Config) {
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 }
 
 // New builds a Runtime. It asks the API server for nothing yet.

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
@@ -29,7 +30,7 @@ func processOf(p *corev1.Pod) flink.Process {
 	s := mainStatus(p)
 	proc := flink.Process{
 		State: flink.ProcessRunning, ID: p.Name, Restarts: int(s.RestartCount), StartedAt: p.CreationTimestamp.Time,
-		Log: fmt.Sprintf("kubectl -n %s logs %s", p.Namespace, p.Name),
+		Log: logCommand(p),
 	}
 	if r := s.State.Running; r != nil {
 		proc.StartedAt = r.StartedAt.Time
@@ -176,16 +177,41 @@ func terminated(s corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	return s.LastTerminationState.Terminated
 }
 
-// mainStatus is the status of the container that runs Flink: the first, others are added to it.
+// mainContainer is the container that runs Flink: the one named as the component.
+// A cluster may put others before it; a pod that is not like ours has its first.
+func mainContainer(p *corev1.Pod) string {
+	name := p.Labels[render.LabelComponent]
+	if len(p.Spec.Containers) > 0 && !slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == name }) {
+		name = p.Spec.Containers[0].Name
+	}
+	return name
+}
+
+// mainStatus is the status of the container that runs Flink.
 func mainStatus(p *corev1.Pod) corev1.ContainerStatus {
-	if len(p.Spec.Containers) > 0 {
-		for _, s := range p.Status.ContainerStatuses {
-			if s.Name == p.Spec.Containers[0].Name {
-				return s
-			}
+	name := mainContainer(p)
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Name == name {
+			return s
 		}
 	}
 	return corev1.ContainerStatus{}
+}
+
+// logCommand is how a person sees what a process of Flink prints.
+func logCommand(p *corev1.Pod) string {
+	command := fmt.Sprintf("kubectl -n %s logs %s", p.Namespace, p.Name)
+	if len(p.Spec.Containers) > 1 {
+		command += " -c " + mainContainer(p)
+	}
+	return command
+}
+
+// isSidecar reports whether an init container runs beside the others and not before them.
+func isSidecar(p *corev1.Pod, name string) bool {
+	return slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool {
+		return c.Name == name && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+	})
 }
 
 func imageOf(all []corev1.Container, name string) string {
@@ -211,14 +237,18 @@ func creating(p *corev1.Pod) time.Time {
 	if p.DeletionTimestamp != nil || ended(p) || p.Spec.NodeName == "" {
 		return time.Time{}
 	}
-	waits := len(p.Status.ContainerStatuses) == 0
-	for _, s := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
-		if s.State.Running != nil {
+	being := func(s corev1.ContainerStatus) bool {
+		return s.State.Waiting != nil && (s.State.Waiting.Reason == "ContainerCreating" || s.State.Waiting.Reason == "PodInitializing")
+	}
+	main := mainStatus(p)
+	waits := main.Name == "" || being(main)
+	for _, s := range p.Status.InitContainerStatuses {
+		if s.State.Running != nil && !isSidecar(p, s.Name) {
 			return time.Time{} // an init container at work is no wait
 		}
-		waits = waits || s.State.Waiting != nil && (s.State.Waiting.Reason == "ContainerCreating" || s.State.Waiting.Reason == "PodInitializing")
+		waits = waits || being(s)
 	}
-	if !waits {
+	if main.State.Running != nil || !waits {
 		return time.Time{}
 	}
 	if c := condition(p, corev1.PodScheduled); c != nil {

@@ -134,6 +134,40 @@ func TestAProcessIsWhatItsPodIs(t *testing.T) {
 	}
 }
 
+// meshed puts a running proxy before Flink's container, as a service mesh may.
+func meshed(p *corev1.Pod) {
+	p.Spec.Containers = append([]corev1.Container{{Name: "proxy", Image: "mesh:x"}}, p.Spec.Containers...)
+	p.Status.ContainerStatuses = append([]corev1.ContainerStatus{{
+		Name: "proxy", Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(noon)}},
+	}}, p.Status.ContainerStatuses...)
+}
+
+func TestAContainerThatTheClusterPutsBeforeFlinksIsNotFlink(t *testing.T) {
+	works := processOf(jobManagerPod(meshed))
+	if !works.StartedAt.Equal(noon.Add(time.Minute)) || works.Log != "kubectl -n team logs p -c jobmanager" || works.Waiting != "" {
+		t.Errorf("works: %+v", works)
+	}
+	crashes := processOf(jobManagerPod(func(p *corev1.Pod) {
+		main(waits("CrashLoopBackOff", "back-off 40s"), exited(137, "OOMKilled", ""))(p)
+		meshed(p)
+	}))
+	if want := "container jobmanager ends again and again, 4 times so far: it ended with exit 137 (OOMKilled)"; crashes.Waiting != want || crashes.Restarts != 4 {
+		t.Errorf("crashes: %d, %q", crashes.Restarts, crashes.Waiting)
+	}
+	making := jobManagerPod(func(p *corev1.Pod) {
+		main(waits("ContainerCreating", ""))(p)
+		meshed(p)
+		always := corev1.ContainerRestartPolicyAlways
+		p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "sidecar", RestartPolicy: &always})
+		p.Status.InitContainerStatuses = append(p.Status.InitContainerStatuses, corev1.ContainerStatus{
+			Name: "sidecar", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(noon)}},
+		})
+	})
+	if got := creating(making); !got.Equal(noon) {
+		t.Errorf("being made since %s", got)
+	}
+}
+
 func TestAMissingJarIsTold(t *testing.T) {
 	const words = "cp: cannot stat '/opt/flink/usrlib/job.jar': No such file or directory"
 	missing := jobManagerPod(func(p *corev1.Pod) {
