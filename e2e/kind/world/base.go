@@ -2,14 +2,14 @@ package world
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"github.com/waterwheel-io/waterwheel/e2e/kind/cluster"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/engine"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/image"
+	"github.com/waterwheel-io/waterwheel/e2e/kind/internal/source"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/storage"
 )
 
@@ -39,6 +40,8 @@ type Base struct {
 	Agent   image.Archive
 
 	node string // image of nodes
+	root string // of the repository
+	helm string // the pinned one
 	o    Options
 	say  *teller
 }
@@ -54,7 +57,14 @@ func Open(ctx context.Context, o Options) (*Base, error) {
 	if err := os.MkdirAll(o.Artifacts, 0o755); err != nil {
 		return nil, fmt.Errorf("make room for artifacts: %w", err)
 	}
-	b := &Base{o: o, Flink: map[string]image.Archive{}, say: &teller{to: o.Progress, began: time.Now()}}
+	node, err := source.Node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &Base{o: o, root: filepath.Dir(filepath.Dir(node)), Flink: map[string]image.Archive{}, say: &teller{to: o.Progress, began: time.Now()}}
+	if missing := Missing(o.Versions); len(missing) > 0 {
+		b.Say("not on this machine yet, so made first, in some 10 to 15 minutes: " + strings.Join(missing, ", "))
+	}
 	log := slog.New(slog.NewTextHandler(lines(b.Say), &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: bare}))
 	group, each := errgroup.WithContext(ctx)
 	var mu sync.Mutex // guards b.Flink
@@ -85,7 +95,10 @@ func Open(ctx context.Context, o Options) (*Base, error) {
 		if b.Hub, err = image.Hub(each, log); err != nil {
 			return err
 		}
-		b.Agent, err = image.Agent(each, log)
+		if b.Agent, err = image.Agent(each, log); err != nil {
+			return err
+		}
+		b.helm, err = b.buildHelm(each)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -162,17 +175,30 @@ func (p *teller) line(text string) {
 	fmt.Fprintf(p.to, "%6.1f s  %s\n", time.Since(p.began).Seconds(), text)
 }
 
-// lines is a writer of whole lines.
+// lines is a writer of whole lines of log, which it makes lines for people.
 type lines func(string)
 
 // Write implements io.Writer.
 func (f lines) Write(b []byte) (int, error) {
-	text := string(b)
-	if n := len(text); n > 0 && text[n-1] == '\n' {
-		text = text[:n-1]
-	}
-	f(text)
+	f(plain(strings.TrimSuffix(string(b), "\n")))
 	return len(b), nil
+}
+
+// plain is a line of log with its message as it was written: no key, no quotes.
+func plain(line string) string {
+	rest, ok := strings.CutPrefix(line, slog.MessageKey+"=")
+	if !ok {
+		return line
+	}
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return rest
+	}
+	message, err := strconv.Unquote(quoted)
+	if err != nil {
+		return rest
+	}
+	return message + rest[len(quoted):]
 }
 
 // bare leaves out of a log line what the progress says already.
@@ -181,10 +207,4 @@ func bare(groups []string, a slog.Attr) slog.Attr {
 		return slog.Attr{}
 	}
 	return a
-}
-
-// digest is a short name of some content.
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:6])
 }

@@ -15,10 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/yaml"
 
-	"github.com/waterwheel-io/waterwheel/e2e/kind/cache"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/cluster"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/image"
-	"github.com/waterwheel-io/waterwheel/e2e/kind/internal/source"
 )
 
 // Where things are.
@@ -41,7 +39,6 @@ type Fleet struct {
 	Vendor    *cluster.Cluster
 	Customers []*cluster.Cluster // c1, c2, …
 
-	root string // of the repository
 	home string // of the one who types: configuration, binaries
 }
 
@@ -59,6 +56,7 @@ func (b *Base) Fleet(ctx context.Context, o FleetOptions) (*Fleet, error) {
 	if err := f.prepare(ctx); err != nil {
 		return f, err
 	}
+	f.Say(fmt.Sprintf("next: %d clusters side by side, which takes a minute or two", 1+o.Customers))
 	group, each := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		f.Vendor, err = b.Cluster(each, cluster.Options{Name: b.o.Name + "-vendor"}, b.Hub)
@@ -80,6 +78,7 @@ func (b *Base) Fleet(ctx context.Context, o FleetOptions) (*Fleet, error) {
 	if err := f.linkKubectl(ctx); err != nil {
 		return f, err
 	}
+	f.Say("next: the hub and its customers' agents, by helm")
 	if err := f.InstallHub(ctx, o.CertificateLife); err != nil {
 		return f, fmt.Errorf("install the hub: %w", err)
 	}
@@ -96,11 +95,6 @@ func (f *Fleet) Name(i int) string { return fmt.Sprintf("c%d", i+1) }
 
 // prepare finds the repository and makes the commands that people type.
 func (f *Fleet) prepare(ctx context.Context) error {
-	node, err := source.Node(ctx)
-	if err != nil {
-		return err
-	}
-	f.root = filepath.Dir(filepath.Dir(node))
 	base, err := cluster.Root()
 	if err != nil {
 		return err
@@ -114,11 +108,7 @@ func (f *Fleet) prepare(ctx context.Context) error {
 	if out, err := cli.CombinedOutput(); err != nil {
 		return fmt.Errorf("build waterwheel: %w: %s", err, out)
 	}
-	helm, err := f.buildHelm(ctx)
-	if err != nil {
-		return err
-	}
-	return f.link("helm", helm)
+	return f.link("helm", f.Base.helm)
 }
 
 // linkKubectl gives people the kubectl of the clusters' version.
@@ -137,29 +127,6 @@ func (f *Fleet) link(name, path string) error {
 		return fmt.Errorf("link %s: %w", name, err)
 	}
 	return os.Symlink(path, link)
-}
-
-// buildHelm makes the pinned helm, once.
-func (f *Fleet) buildHelm(ctx context.Context) (string, error) {
-	dir, err := cache.Dir("helm")
-	if err != nil {
-		return "", err
-	}
-	sum, err := os.ReadFile(filepath.Join(f.root, ".ci", "tools", "helm.sum"))
-	if err != nil {
-		return "", fmt.Errorf("build helm: %w", err)
-	}
-	path := filepath.Join(dir, "helm-"+digest(sum))
-	_, err = cache.Fill(ctx, path, func(ctx context.Context, temporary string) error {
-		f.Say("building helm, which takes minutes the first time")
-		c := exec.CommandContext(ctx, "go", "build", "-modfile=.ci/tools/helm.mod", "-o", temporary, "helm.sh/helm/v4/cmd/helm")
-		c.Dir = f.root
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("build helm: %w: %s", err, out)
-		}
-		return nil
-	})
-	return path, err
 }
 
 // InstallHub installs or upgrades the hub and becomes its first admin.
