@@ -84,11 +84,41 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* Refusals that a schema cannot say. */ -}}
+{{- /* What is wrong, a line each: what a schema cannot say, or would say as a pattern where people need a word. */ -}}
+{{- define "hub.faults" }}
+{{- if not .Values.trustDomain }}
+trustDomain: name the fleet's trust domain, such as example.org; it stands in every certificate and cannot be changed later
+{{- else if not (regexMatch "^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$" .Values.trustDomain) }}
+trustDomain: {{ quote .Values.trustDomain }} is no trust domain, which is lower-case letters, digits, dots and dashes, such as example.org
+{{- end }}
+{{- range $key := list "agentsAddress" "adminAddress" }}
+{{- $value := index $.Values $key }}
+{{- $port := regexFind "[0-9]+$" $value | atoi }}
+{{- if not (regexMatch "^((\\[[0-9a-fA-F:.]+\\]|[^][:/@\\s]+):[0-9]{1,5})?$" $value) }}
+{{ $key }}: {{ quote $value }} is not host:port, such as hub.example.org:7443, without https://
+{{- else if and $value (or (lt $port 1) (gt $port 65535)) }}
+{{ $key }}: {{ quote $value }} has no port between 1 and 65535
+{{- end }}
+{{- end }}
+{{- if not (regexMatch "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$" .Values.certificateLife) }}
+certificateLife: {{ quote .Values.certificateLife }} is no length of time, such as 24h
+{{- end }}
+{{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$" .Values.persistence.size) }}
+persistence.size: {{ quote .Values.persistence.size }} is no size, such as 5Gi
+{{- end }}
+{{- if and .Values.persistence.existingClaim .Values.persistence.ephemeral }}
+persistence.ephemeral: a claim is named in persistence.existingClaim; choose one
+{{- end }}
+{{- range $name, $s := .Values.service }}
+{{- if and $s.nodePort (eq $s.type "ClusterIP") }}
+service.{{ $name }}.nodePort: a Service of type ClusterIP has none; set service.{{ $name }}.type
+{{- end }}
+{{- if and $s.externalTrafficPolicy (eq $s.type "ClusterIP") }}
+service.{{ $name }}.externalTrafficPolicy: a Service of type ClusterIP has none; set service.{{ $name }}.type
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "hub.check" -}}
-{{- if and .Values.persistence.existingClaim .Values.persistence.ephemeral }}{{ fail "persistence.ephemeral: a claim is named in persistence.existingClaim; choose one" }}{{ end -}}
-{{- range $name, $s := .Values.service -}}
-{{- if and $s.nodePort (eq $s.type "ClusterIP") }}{{ fail (printf "service.%s.nodePort: a Service of type ClusterIP has none; set service.%s.type" $name $name) }}{{ end -}}
-{{- if and $s.externalTrafficPolicy (eq $s.type "ClusterIP") }}{{ fail (printf "service.%s.externalTrafficPolicy: a Service of type ClusterIP has none; set service.%s.type" $name $name) }}{{ end -}}
-{{- end -}}
+{{- with include "hub.faults" . | trim }}{{ fail (printf "wrong values:\n%s\n" .) }}{{ end -}}
 {{- end }}
