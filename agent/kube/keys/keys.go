@@ -19,6 +19,11 @@ import (
 // MasterSize is how many random bytes a master secret has at least.
 const MasterSize = 32
 
+// iterations of the derivation of a store's keys from its password. Many of them
+// make a password costly to guess; this one has 144 random bits, and stands in
+// the same Secret as the stores.
+const iterations = 1
+
 // Stores are the files of a run's Secret.
 type Stores struct {
 	KeyStore   []byte // key and certificate of the run's REST server, PKCS #12
@@ -93,13 +98,14 @@ func (r *Run) Stores(hosts ...string) (Stores, error) {
 	}
 	s := Stores{Password: r.password, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.ca.Raw})}
 	authority := []*x509.Certificate{r.ca}
-	if s.KeyStore, err = pkcs12.Modern.Encode(key, cert, authority, r.password); err != nil {
+	stores := pkcs12.Modern.WithIterations(iterations)
+	if s.KeyStore, err = stores.Encode(key, cert, authority, r.password); err != nil {
 		return Stores{}, fmt.Errorf("write the key store of run %s: %w", r.name, err)
 	}
-	if s.TrustStore, err = pkcs12.Modern.EncodeTrustStore(authority, r.password); err != nil {
+	if s.TrustStore, err = stores.EncodeTrustStore(authority, r.password); err != nil {
 		return Stores{}, fmt.Errorf("write the trust store of run %s: %w", r.name, err)
 	}
-	if s.Client, err = pkcs12.Modern.Encode(r.key, r.client, authority, r.password); err != nil {
+	if s.Client, err = stores.Encode(r.key, r.client, authority, r.password); err != nil {
 		return Stores{}, fmt.Errorf("write the client's key store of run %s: %w", r.name, err)
 	}
 	return s, nil

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/dynamic"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/waterwheel-io/waterwheel/agent/records"
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -41,6 +42,7 @@ type backend struct {
 	o    Options
 	log  *slog.Logger
 	jobs dynamic.ResourceInterface
+	api  rest.Interface // of the same objects, for writes
 	maps typedcorev1.ConfigMapInterface
 	site string
 
@@ -67,6 +69,8 @@ type held struct {
 	seq  int64             // of the agent's record in it
 	keep map[string]string // annotations of people, for an object that is written again
 	used *flink.Status     // the status that was written last
+	said spec              // what specOf made
+	from records.Job       // of this; its row is nil: nothing yet
 
 	// Guarded by the backend's mu.
 	leaving bool
@@ -165,7 +169,7 @@ func (b *backend) put(ctx context.Context, h *held) error {
 // putOnce writes spec, then status. A crash in between leaves the new order beside the memory of the old one, which is
 // what a planner meets at every new order.
 func (b *backend) putOnce(ctx context.Context, h *held) error {
-	want := b.encodeSpec(h.uid, h.job)
+	want := b.specOf(h)
 	switch {
 	case h.obj == nil:
 		o := &flinkJob{Spec: want}
@@ -209,6 +213,19 @@ func (b *backend) putOnce(ctx context.Context, h *held) error {
 
 	return nil
 }
+
+// specOf is the spec of the job on record, encoded once: most writes are of other things. The caller holds h.io.
+func (b *backend) specOf(h *held) spec {
+	j := h.job
+	if j.Row == nil || j.Row != h.from.Row || !sameBytes(j.Body, h.from.Body) {
+		h.said, h.from = b.encodeSpec(h.uid, j), records.Job{Row: j.Row, Body: j.Body}
+	}
+
+	return h.said
+}
+
+// sameBytes reports whether two slices are one.
+func sameBytes(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // meet takes the object as it is now, after a write that somebody else was ahead of.
 func (b *backend) meet(ctx context.Context, h *held) error {
@@ -313,41 +330,33 @@ func (b *backend) write(ctx context.Context, h *held, o *flinkJob, do func(conte
 }
 
 func (b *backend) create(ctx context.Context, o *flinkJob) (*flinkJob, error) {
-	u, err := o.wire()
-	if err != nil {
-		return nil, err
-	}
-	if u, err = b.jobs.Create(ctx, u, metav1.CreateOptions{FieldManager: manager}); err != nil {
-		return nil, err
-	}
-
-	return read(u)
+	return b.send(ctx, b.api.Post(), o)
 }
 
 func (b *backend) update(ctx context.Context, o *flinkJob) (*flinkJob, error) {
-	u, err := o.wire()
-	if err != nil {
-		return nil, err
-	}
-	u.SetManagedFields(nil)
-	if u, err = b.jobs.Update(ctx, u, metav1.UpdateOptions{FieldManager: manager}); err != nil {
-		return nil, err
-	}
-
-	return read(u)
+	return b.send(ctx, b.api.Put().Name(o.ObjectMeta.Name), o)
 }
 
 func (b *backend) updateStatus(ctx context.Context, o *flinkJob) (*flinkJob, error) {
-	u, err := o.wire()
+	return b.send(ctx, b.api.Put().Name(o.ObjectMeta.Name).SubResource("status"), o)
+}
+
+// send writes an object and returns it as the API server has it then. It is made of these bytes and read from those: every
+// job is written several times in its life, and nothing in between is of use.
+func (b *backend) send(ctx context.Context, r *rest.Request, o *flinkJob) (*flinkJob, error) {
+	sent := *o
+	sent.TypeMeta = metav1.TypeMeta{APIVersion: group + "/" + version, Kind: kind}
+	sent.ManagedFields = nil
+	res := r.Namespace(b.o.Namespace).Resource(plural).Param("fieldManager", manager).Body(text(sent)).Do(ctx)
+	if err := res.Error(); err != nil {
+		return nil, err
+	}
+	answer, err := res.Raw()
 	if err != nil {
 		return nil, err
 	}
-	u.SetManagedFields(nil)
-	if u, err = b.jobs.UpdateStatus(ctx, u, metav1.UpdateOptions{FieldManager: manager}); err != nil {
-		return nil, err
-	}
 
-	return read(u)
+	return parse(sent.ObjectMeta.Name, answer)
 }
 
 func (b *backend) delete(ctx context.Context, o *flinkJob) error {

@@ -18,10 +18,10 @@ import (
 // again is how long a job waits whose object could not be put back or written.
 const again = 5 * time.Second
 
-// event is the newest that the watch said of an object.
+// event is the newest that the watch said of an object. It is read when it is looked at: most say what was just written.
 type event struct {
-	obj *flinkJob // nil: it is gone
-	at  string    // resource version
+	obj *unstructured.Unstructured // nil: it is gone
+	at  string                     // resource version
 }
 
 // sink takes what a reflector hears, the newest of each object, for Run to look at.
@@ -142,7 +142,12 @@ func (b *backend) hear(ctx context.Context, name string, e event) (uid string, c
 	case leaving, !ok && e.obj == nil:
 		return "", false, nil
 	case !ok:
-		return "", false, b.stranger(ctx, e.obj)
+		o, err := read(e.obj)
+		if err != nil {
+			return "", false, err
+		}
+
+		return "", false, b.stranger(ctx, o)
 	}
 	h.io.Lock()
 	defer h.io.Unlock()
@@ -152,7 +157,8 @@ func (b *backend) hear(ctx context.Context, name string, e event) (uid string, c
 	before := b.holding(h)
 	defer func() { uid, changed = h.uid, b.holding(h) != before }()
 	switch {
-	case e.obj == nil && h.obj == nil:
+	case e.obj == nil && h.obj == nil: // the write that was to put it back failed
+		return "", false, b.put(ctx, h)
 	case e.obj == nil:
 		b.log.Warn("FlinkJob was deleted by somebody else; nothing stops, and it is written again", telemetry.KeyUID, h.uid)
 		h.obj = nil
@@ -160,14 +166,19 @@ func (b *backend) hear(ctx context.Context, name string, e event) (uid string, c
 		return "", false, b.put(ctx, h)
 	case h.obj == nil:
 		return "", false, nil // about to be written
-	case h.job.Row == nil && !e.obj.Spec.whole():
-		h.obj = e.obj // still waits for the hub's order
+	}
+	o, err := read(e.obj)
+	switch {
+	case err != nil:
+		return "", false, err
+	case h.job.Row == nil && !o.Spec.whole():
+		h.obj = o // still waits for the hub's order
 		b.noteMeta(h)
 
 		return "", false, nil
 	}
-	verdict := b.judge(h, e.obj)
-	if err := b.face(ctx, h, e.obj); err != nil || verdict == same {
+	verdict := b.judge(h, o)
+	if err := b.face(ctx, h, o); err != nil || verdict == same {
 		return "", false, err
 	}
 
@@ -231,11 +242,7 @@ func (k *sink) Update(obj any) error {
 	if !ok {
 		return fmt.Errorf("watch brought a %T", obj)
 	}
-	o, err := read(u)
-	if err != nil {
-		return err
-	}
-	k.put(u.GetName(), event{obj: o, at: u.GetResourceVersion()}, true)
+	k.put(u.GetName(), event{obj: u, at: u.GetResourceVersion()}, true)
 
 	return nil
 }

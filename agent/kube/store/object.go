@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -144,11 +145,14 @@ func checksum(v any) string {
 func (s spec) same(o spec) bool {
 	s.Writer, s.Checksum, o.Writer, o.Checksum = 0, "", 0, ""
 
-	return bytes.Equal(text(s), text(o))
+	return reflect.DeepEqual(s, o) || bytes.Equal(text(s), text(o))
 }
 
 // same reports whether two statuses say the same, whoever wrote them.
 func (s status) same(o status) bool {
+	if s.Agent.Memory != o.Agent.Memory {
+		return false
+	}
 	for _, r := range []*agentRecord{&s.Agent, &o.Agent} {
 		r.Writer, r.Sequence, r.Checksum = 0, 0, ""
 	}
@@ -184,26 +188,21 @@ func label(v string) string {
 	return v
 }
 
-// wire is the object as the client takes it.
-func (o *flinkJob) wire() (*unstructured.Unstructured, error) {
-	o.TypeMeta = metav1.TypeMeta{APIVersion: group + "/" + version, Kind: kind}
-	var u unstructured.Unstructured
-	if err := u.UnmarshalJSON(text(o)); err != nil {
-		return nil, fmt.Errorf("encode FlinkJob %s: %w", o.ObjectMeta.Name, err)
-	}
-
-	return &u, nil
-}
-
 // read takes an object from the client.
 func read(u *unstructured.Unstructured) (*flinkJob, error) {
 	b, err := u.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("decode FlinkJob %s: %w", u.GetName(), err)
 	}
+
+	return parse(u.GetName(), b)
+}
+
+// parse takes an object as the API server sends it.
+func parse(name string, b []byte) (*flinkJob, error) {
 	var o flinkJob
 	if err := json.Unmarshal(b, &o); err != nil {
-		return nil, fmt.Errorf("decode FlinkJob %s: %w", u.GetName(), err)
+		return nil, fmt.Errorf("decode FlinkJob %s: %w", name, err)
 	}
 
 	return &o, nil

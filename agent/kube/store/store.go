@@ -11,8 +11,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/waterwheel-io/waterwheel/agent/records"
@@ -74,8 +76,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
+	api.APIPath, api.GroupVersion, api.NegotiatedSerializer = "/apis", new(resource().GroupVersion()), scheme.Codecs.WithoutConversion()
+	api.ContentType, api.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	writes, err := rest.RESTClientFor(api)
+	if err != nil {
+		return nil, fmt.Errorf("make a client: %w", err)
+	}
 	for attempt := 0; ; attempt++ {
-		s, err := open(ctx, o, objects, client)
+		s, err := open(ctx, o, objects, writes, client)
 		if err == nil || errors.Is(err, ErrNoCRD) || errors.Is(err, ErrFenced) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 			return s, err
 		}
@@ -91,10 +99,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 }
 
-func open(ctx context.Context, o Options, objects dynamic.Interface, client kubernetes.Interface) (*Store, error) {
+func open(ctx context.Context, o Options, objects dynamic.Interface, writes rest.Interface, client kubernetes.Interface) (*Store, error) {
 	b := &backend{
 		o: o, log: o.Logger, site: o.Site,
-		jobs: objects.Resource(resource()).Namespace(o.Namespace), maps: client.CoreV1().ConfigMaps(o.Namespace),
+		jobs: objects.Resource(resource()).Namespace(o.Namespace), api: writes, maps: client.CoreV1().ConfigMaps(o.Namespace),
 		held: map[string]*held{}, parked: map[string]string{}, due: map[string]time.Time{}, fenced: make(chan struct{}),
 	}
 	s := &Store{b: b}
