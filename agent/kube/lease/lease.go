@@ -15,13 +15,17 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// Defaults. The holder writes once a RetryPeriod: 240 times an hour, whatever number of jobs it looks after. Another
-// replica takes over within a RetryPeriod of a clean stop, and within Duration and RetryPeriod of a death.
+// Defaults. The holder writes once a RetryPeriod: 360 times an hour, whatever number of jobs it looks after; of the tries
+// between two renewals two may fail. Another replica takes over within a RetryPeriod of a clean stop, and within Duration
+// and RetryPeriod of a death.
 const (
 	Duration      = 45 * time.Second
-	RenewDeadline = 30 * time.Second
-	RetryPeriod   = 15 * time.Second
+	RenewDeadline = 35 * time.Second
+	RetryPeriod   = 10 * time.Second
 )
+
+// releaseLimit is how long the Lease is tried to be given up at the end. If that fails it ends by itself.
+const releaseLimit = 5 * time.Second
 
 // ErrLost says that the Lease could not be renewed in time: the process is to end.
 var ErrLost = errors.New("the lease was lost")
@@ -34,8 +38,10 @@ type Config struct {
 	// Identity of this replica, as no other has it: the name of its pod. A process that starts again in the same pod goes
 	// on with the Lease at once.
 	Identity string
-	// Duration is how long others wait for a holder that is silent. RenewDeadline is when the holder stops, without a
-	// renewal; it must be less. RetryPeriod is the time between renewals, and between looks of those that wait.
+	// Duration is how long others wait for a holder that is silent, counted from when each of them last saw it renew.
+	// RenewDeadline is when the holder stops, counted from the start of its last renewal that went well; it must be less.
+	// RetryPeriod is the time between renewals, and between looks of those that wait; no try of a renewal takes longer.
+	// Clocks need not agree: each side measures by its own.
 	Duration, RenewDeadline, RetryPeriod time.Duration
 	Logger                               *slog.Logger // default: none
 }
@@ -62,18 +68,18 @@ func Run(ctx context.Context, c Config, lead func(context.Context) error) error 
 		return fmt.Errorf("make a client: %w", err)
 	}
 	t := &turn{
-		log: c.Logger.With("lease", c.Name, "identity", c.Identity),
+		c: c, log: c.Logger.With("lease", c.Name, "identity", c.Identity),
 		won: make(chan struct{}), over: make(chan struct{}),
+		lock: newLock(c.RetryPeriod, &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name},
+			Client:    client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: c.Identity},
+		}),
 	}
 	// The elector lives longer than ctx: it gives the Lease up only after lead has returned.
 	electing, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name},
-			Client:    client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: c.Identity},
-		},
-		LeaseDuration: c.Duration, RenewDeadline: c.RenewDeadline, RetryPeriod: c.RetryPeriod,
+		Lock: t.lock, LeaseDuration: c.Duration, RenewDeadline: c.RenewDeadline, RetryPeriod: c.RetryPeriod,
 		ReleaseOnCancel: true, Name: c.Name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(t.won) },
@@ -95,35 +101,51 @@ func Run(ctx context.Context, c Config, lead func(context.Context) error) error 
 	defer func() { giveUp(); <-t.over }()
 	select {
 	case <-ctx.Done():
+		t.lock.leave()
 		return nil
 	case <-t.won:
 	}
 
-	return t.lead(ctx, lead, c.Duration-c.RenewDeadline)
+	return t.lead(ctx, lead)
 }
 
 // turn is one time as the holder.
 type turn struct {
+	c    Config
 	log  *slog.Logger
+	lock *lock
 	won  chan struct{} // closed when the Lease is held
 	over chan struct{} // closed when the elector has ended
 }
 
-// lead runs what the holder runs. grace is how long it may take to stop once the Lease was lost.
-func (t *turn) lead(ctx context.Context, lead func(context.Context) error, grace time.Duration) error {
+// lead runs what the holder runs, and no longer than the Lease is held. The elector alone would not do: it counts its
+// deadline from the first try that fails, and ends only after it has tried to give the Lease up.
+func (t *turn) lead(ctx context.Context, lead func(context.Context) error) error {
 	t.log.Info("holds the lease")
 	leading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	done := make(chan error, 1)
 	go func() { done <- lead(leading) }()
-	select {
-	case err := <-done:
-		return err
-	case <-t.over:
+	deadline := time.NewTimer(t.lock.left(t.c.RenewDeadline))
+	defer deadline.Stop()
+	for held := true; held; {
+		select {
+		case err := <-done:
+			t.lock.leave()
+
+			return err
+		case <-t.over:
+			held = false
+		case <-deadline.C:
+			left := t.lock.left(t.c.RenewDeadline)
+			held = left > 0
+			deadline.Reset(left)
+		}
 	}
 	t.log.Error("the lease was lost; this process ends")
 	stop(ErrLost)
-	limit := time.NewTimer(grace)
+	defer t.lock.shut() // it ends by itself
+	limit := time.NewTimer(t.lock.left(t.c.Duration))
 	defer limit.Stop()
 	select {
 	case err := <-done:
