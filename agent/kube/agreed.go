@@ -72,15 +72,16 @@ func (r *Runtime) agreedOn(s *space, x *seen) (agreed, bool) {
 
 // agree remembers a run that was found as it was made, its objects not older than versions.
 func (r *Runtime) agree(s *space, x *seen, objects []ref, versions string) {
-	l, err := render.LaunchOf(x.anchor)
-	if err != nil || versions == "" {
+	found := r.read(x.anchor)
+	if found.damaged != nil || versions == "" {
 		return
 	}
-	a := agreed{launch: l, ha: hasHA(x.anchor), objects: objects, versions: versions}
+	a := agreed{launch: found.launch, ha: found.ha, objects: objects, versions: versions}
 	r.memo.mu.Lock()
 	defer r.memo.mu.Unlock()
 	if r.memo.agreed == nil || len(r.memo.agreed) >= maxAgreed {
 		r.memo.agreed = map[string]agreed{}
 	}
 	r.memo.agreed[s.namespace+"/"+x.anchor.Name] = a
+	delete(r.memo.readings, s.namespace+"/"+x.anchor.Name)
 }

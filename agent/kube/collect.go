@@ -74,7 +74,7 @@ func (r *Runtime) jobService(ctx context.Context, s *space, uid string, runs []*
 	if i < 0 {
 		return nil
 	}
-	l, err := render.LaunchOf(runs[i].anchor)
+	l, err := r.launchOf(s, runs[i])
 	if err != nil {
 		return err
 	}

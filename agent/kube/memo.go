@@ -18,11 +18,12 @@ const secretSettles = 2 * time.Minute
 // memo is what a Runtime has learned about its cluster. All of it can be lost: it
 // is learned again by one more write. The zero value is ready.
 type memo struct {
-	mu      sync.Mutex
-	left    map[string][]difference // by object: in which way the cluster changes it at once, against which nothing is done
-	agreed  map[string]agreed       // by namespace and anchor: a run that was found as it was made
-	others  map[string]bool         // by object: somebody else has one of that name
-	secrets map[flink.Run]time.Time // when a run's Secret was last made, or was there
+	mu       sync.Mutex
+	left     map[string][]difference // by object: in which way the cluster changes it at once, against which nothing is done
+	agreed   map[string]agreed       // by namespace and anchor: a run that was found as it was made
+	readings map[string]*reading     // by namespace and anchor: what it says
+	others   map[string]bool         // by object: somebody else has one of that name
+	secrets  map[flink.Run]time.Time // when a run's Secret was last made, or was there
 }
 
 func objectKey(namespace string, o render.Object) string { return namespace + "/" + title(o) }

@@ -3,11 +3,9 @@ package kube
 import (
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	kubejson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/waterwheel-io/waterwheel/agent/render"
 )
@@ -16,16 +14,12 @@ import (
 type fields map[string]any
 
 // applied is what a rendered object is applied as.
-func applied(o render.Object) (fields, []byte, error) {
-	text, err := render.Apply(o)
+func applied(o render.Object) (fields, error) {
+	f, err := render.Fields(o)
 	if err != nil {
-		return nil, nil, fmt.Errorf("write %s: %w", title(o), err)
+		return nil, fmt.Errorf("write %s: %w", title(o), err)
 	}
-	f := fields{}
-	if err := kubejson.Unmarshal(text, (*map[string]any)(&f)); err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", title(o), err)
-	}
-	return f, text, nil
+	return f, nil
 }
 
 // fieldsOf is a live object with all of its fields.
@@ -40,18 +34,6 @@ func fieldsOf(o runtime.Object) (fields, error) {
 // title is what people call an object: Deployment j…-jm.
 func title(o render.Object) string {
 	return o.GetObjectKind().GroupVersionKind().Kind + " " + o.GetName()
-}
-
-// ownedObjects are the objects of a run beside its anchor and its Secret.
-func ownedObjects(anchor *corev1.ConfigMap) ([]render.Object, error) {
-	if _, err := render.LaunchOf(anchor); err != nil {
-		return nil, err
-	}
-	o, err := render.ObjectsOf(anchor)
-	if err != nil {
-		return nil, err
-	}
-	return o.All()[1:], nil
 }
 
 // labelsOfAnchor are the labels that a run's anchor was made with: those of its other objects, but for the component.
@@ -112,7 +94,7 @@ func (r *Runtime) drift(s *space, want render.Object) (string, error) {
 	if meta.GetDeletionTimestamp() != nil {
 		return title(want) + " is being deleted", nil
 	}
-	w, _, err := applied(want)
+	w, err := applied(want)
 	if err != nil {
 		return "", err
 	}

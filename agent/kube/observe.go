@@ -121,11 +121,12 @@ func (r *Runtime) observed(ctx context.Context, s *space, x *seen) (flink.RunObs
 	case stands:
 		o.Launch, meant, taskManagers = &a.launch, a.ha, int(a.launch.Spec.TaskManagers())
 	case x.anchor != nil:
-		if l, err := render.LaunchOf(x.anchor); err == nil { // what cannot be read is told as drift
-			o.Launch = &l
-			taskManagers = int(l.Spec.TaskManagers())
+		found := r.read(x.anchor)
+		if found.unknown == nil { // what cannot be read is told as drift
+			o.Launch = new(found.launched())
+			taskManagers = int(found.launch.Spec.TaskManagers())
 		}
-		meant = hasHA(x.anchor)
+		meant = found.ha
 	}
 	jms := x.processes(x.jobManager, render.JobManager, 1)
 	r.lookUp(ctx, x.pods, jms)
@@ -221,10 +222,11 @@ func (r *Runtime) driftOf(s *space, x *seen) ([]string, error) {
 	if x.anchor.DeletionTimestamp != nil {
 		return []string{"ConfigMap " + x.anchor.Name + " is being deleted"}, nil
 	}
-	objects, damaged := ownedObjects(x.anchor)
-	if damaged != nil {
-		return []string{damaged.Error()}, nil //nolint:nilerr // that is what is seen of the run
+	found := r.read(x.anchor)
+	if found.damaged != nil {
+		return []string{found.damaged.Error()}, nil //nolint:nilerr // that is what is seen of the run
 	}
+	objects := found.objects
 	refs := refsOf(objects)
 	before := s.versions(x.anchor, refs) // a change while it is compared makes another of it
 	var out []string
@@ -258,12 +260,6 @@ func (r *Runtime) secretMissing(x *seen) bool {
 		}
 		return strings.Contains(waiting(p), missing) || strings.Contains(r.events.last(p.UID), missing)
 	})
-}
-
-// hasHA reports whether a run was made with high availability.
-func hasHA(anchor *corev1.ConfigMap) bool {
-	o, err := render.ObjectsOf(anchor)
-	return err == nil && o.RPC == nil
 }
 
 // room is what the namespace's quotas leave.

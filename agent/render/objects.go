@@ -65,16 +65,25 @@ func own(obj Object, anchor string, uid types.UID) {
 	obj.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: anchor, UID: uid}})
 }
 
-// Apply is the body of a server-side apply of an object: what was rendered and
-// nothing else, so that no field is claimed of which nothing was said.
+// Apply is the body of a server-side apply of an object.
 func Apply(obj Object) ([]byte, error) {
+	fields, err := Fields(obj)
+	if err != nil {
+		return nil, err
+	}
+	return encode(fields)
+}
+
+// Fields are those of an object that are applied: what was rendered and nothing
+// else, so that no field is claimed of which nothing was said.
+func Fields(obj Object) (map[string]any, error) {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", obj.GetObjectKind().GroupVersionKind().Kind, obj.GetName(), err)
 	}
 	delete(fields, "status")
 	said(fields)
-	return encode(fields)
+	return fields, nil
 }
 
 // said leaves out what is nil and the templates' empty metadata and resources,
