@@ -5,10 +5,12 @@ import "time"
 // Observed is what was seen of one job at one time. A thing that could not be
 // seen is an observation too (ProcessUnknown, REST.Reachable false), never an error.
 type Observed struct {
-	At   time.Time
-	Runs []RunObserved // runs of this job of which anything exists, oldest first
-	Room Room
-	Hold *Hold // nil: none
+	At time.Time
+	// Blind is why nothing could be seen of the place, in words; empty: it was seen. Only At and Hold mean something then.
+	Blind string
+	Runs  []RunObserved // runs of this job of which anything exists, oldest first
+	Room  Room
+	Hold  *Hold // nil: none
 	// SnapshotCheck answers memory's question "does this path exist?", nil when not asked or not known yet.
 	SnapshotCheck *SnapshotCheck
 	// Newest answers memory's question "which is the dead run's newest checkpoint?", nil when not asked,

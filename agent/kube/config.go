@@ -158,7 +158,7 @@ func (r *Runtime) settled(uid string) ([]*space, error) {
 		case err == nil:
 			out = append(out, s)
 		case own == "" || own == name:
-			return nil, fmt.Errorf("namespace %s cannot be seen: %w", name, err)
+			return nil, unseen(name, err)
 		}
 	}
 	return out, nil

@@ -15,6 +15,15 @@ func refuse(kind flink.RefusalKind, format string, args ...any) *flink.Refusal {
 	return &flink.Refusal{Kind: kind, Cause: flink.Cause{Message: fmt.Sprintf(format, args...)}}
 }
 
+// unseen says why a namespace cannot be looked into, and what to do where that is for people. A namespace that is not there
+// looks like one without rights: they went with it.
+func unseen(namespace string, err error) error {
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+		return fmt.Errorf("the agent may not look into namespace %s: it, or Role or RoleBinding waterwheel-agent in it, is not there; `helm upgrade` of the agent's chart makes them again (%w)", namespace, err)
+	}
+	return fmt.Errorf("namespace %s cannot be seen: %w", namespace, err)
+}
+
 // answered turns the API server's answer about an object into what decisions
 // differ by: a definite no is a *flink.Refusal, everything else may be tried again.
 func answered(what, namespace string, err error) error {

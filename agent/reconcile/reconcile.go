@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -19,6 +20,7 @@ const (
 	resync     = time.Minute      // a job is looked at at least this often, with no event at all
 	errorMin   = time.Second      // between looks while looking fails
 	errorMax   = 30 * time.Second //
+	blindLimit = 15 * time.Second // a job that cannot be looked at for so long says so
 	saveLimit  = 10 * time.Second // for putting an act's answer on record while stopping
 	soonEnough = 10 * time.Millisecond
 )
@@ -195,7 +197,8 @@ func (r *Reconciler) pause(j *job, next time.Time, err error) time.Duration {
 type job struct {
 	uid       string
 	log       *slog.Logger
-	errors    int // passes in a row that failed
+	errors    int       // passes in a row that failed
+	blind     time.Time // since when it cannot be looked at; zero: it can
 	situation plan.Situation
 	state     flink.JobState
 }
@@ -212,8 +215,9 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	order := r.effective(rec.Order)
 	seen, err := r.cfg.Observe(ctx, order, rec.Memory)
 	if err != nil {
-		return time.Time{}, true, err
+		return time.Time{}, true, errors.Join(err, r.unseen(ctx, j, rec.Memory, order, seen, err))
 	}
+	j.blind = time.Time{}
 	seen.Room.MemoryUsed += r.claims.others(j.uid)
 	p := plan.Next(order, seen, rec.Memory, time.Now())
 	if p.Situation != plan.StaleObservation {
@@ -244,6 +248,28 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 		return p.RequeueAt, true, nil
 	}
 	return p.RequeueAt, true, r.act(ctx, j, p, seen)
+}
+
+// unseen tells of a job that cannot be looked at: what was said of it last may not be true any more. A short while is not told.
+func (r *Reconciler) unseen(ctx context.Context, j *job, m plan.Memory, order flink.Order, seen flink.Observed, why error) error {
+	now := time.Now()
+	if j.blind.IsZero() {
+		j.blind = now
+	}
+	if now.Sub(j.blind) < blindLimit || ctx.Err() != nil {
+		return nil
+	}
+	seen.At, seen.Blind = now, why.Error()
+	p := plan.Next(order, seen, m, now)
+	r.cfg.Metrics.Passes.Inc(string(p.Situation))
+	r.changed(j, order, p)
+	if r.cfg.Show != nil {
+		r.cfg.Show(j.uid, p.Status)
+	}
+	if err := r.record(ctx, j.uid, m, p); err != nil {
+		return err
+	}
+	return r.cfg.Report(ctx, order, p.Status)
 }
 
 // collect has removed what no record names any more. A job that is gone names nothing.

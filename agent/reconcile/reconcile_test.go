@@ -29,6 +29,7 @@ type world struct {
 	blind   map[string]error       // jobs that cannot be looked at
 	unsaved error
 	act     func(ctx context.Context, uid string) plan.Outcome
+	said    []flink.Status // what is reported, one after another
 }
 
 func newWorld(uids ...string) *world {
@@ -133,6 +134,7 @@ func (w *world) config(t *testing.T) reconcile.Config {
 			if s.Gone {
 				w.note("gone %s", o.UID)
 			}
+			w.said = append(w.said, s)
 			return nil
 		},
 		Left:      func(uid string) { w.mu.Lock(); defer w.mu.Unlock(); w.note("left %s", uid) },
@@ -203,6 +205,51 @@ func TestOneJobsTroubleDelaysNoOther(t *testing.T) {
 		if w.looks("well") < 20 || w.looks("stuck") != 1 || w.looks("blind") > 12 {
 			t.Errorf("looks: well %d, stuck %d, blind %d", w.looks("well"), w.looks("stuck"), w.looks("blind"))
 		}
+	})
+}
+
+func TestAJobThatCannotBeSeenIsNeverGreen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		r := w.records["a"]
+		r.Order.Spec.State = flink.StateSuspended
+		w.records["a"] = r
+		blind := func(err error) { w.mu.Lock(); defer w.mu.Unlock(); w.blind["a"] = err }
+		last := func() flink.Status {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.said) == 0 {
+				return flink.Status{}
+			}
+			return w.said[len(w.said)-1]
+		}
+		w.run(t, 5*time.Minute, func(r *reconcile.Reconciler) {
+			time.Sleep(time.Second)
+			blind(errors.New("it is dark"))
+			r.Wake("a")
+			time.Sleep(10 * time.Second)
+			if s := last(); s.State != flink.Suspended {
+				t.Errorf("after 10 s in the dark it is %s, %s: a short while is not worth a word", s.State, s.Message)
+			}
+			time.Sleep(20 * time.Second)
+			s := last()
+			if s.State != flink.Unknown || s.Situation != string(plan.Unseen) || !strings.Contains(s.Message, "it is dark") {
+				t.Errorf("after 30 s in the dark it is %s, %s, %s; want Unknown, and why", s.State, s.Situation, s.Message)
+			}
+			for _, c := range s.Conditions {
+				if c.Type == flink.ConditionReady && c.Status != flink.UnknownStatus || c.Type == flink.ConditionStalled && c.Status != flink.True {
+					t.Errorf("condition %+v", c)
+				}
+			}
+			blind(nil)
+			time.Sleep(time.Minute)
+			if s := last(); s.State != flink.Suspended {
+				t.Errorf("in the light again it is %s, %s", s.State, s.Message)
+			}
+			if m := w.records["a"].Memory; m.Current != nil || m.Next != nil {
+				t.Errorf("darkness is remembered as %+v", m)
+			}
+		})
 	})
 }
 

@@ -45,12 +45,21 @@ func Next(o flink.Order, ob flink.Observed, m Memory, now time.Time) Plan {
 	if now.Sub(ob.At) > staleAfter {
 		return p.wait(StaleObservation, flink.Unknown, slow, "What is known is %s old; not acting on it", age(now.Sub(ob.At)))
 	}
+	if ob.Blind != "" {
+		return p.blind()
+	}
 	p.adopt()
 	p.note()
 	if ob.Hold != nil {
 		return p.held()
 	}
 	return p.decide()
+}
+
+// blind says that nothing can be seen. Nothing is concluded from that, and nothing but the words is remembered.
+func (p *pass) blind() Plan {
+	return p.say(Unseen, flink.Unknown, fmt.Sprintf("Its runs cannot be seen: %s; what runs goes on, and nothing of it is changed meanwhile", bounded(p.seen.Blind)),
+		said{stalled: string(Unseen), requeue: slow})
 }
 
 // decide says what is done about what was seen.

@@ -434,6 +434,8 @@ func (s *script) setFault(rest string) error {
 		d, err := time.ParseDuration(arg)
 		f.late = d
 		return err
+	case "blind":
+		f.blind = arg
 	case "other-job":
 		return s.withJob(func(_ *script, r *run) { r.others = []string{arg} })
 	default:

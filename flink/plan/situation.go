@@ -50,4 +50,5 @@ const (
 	Gone             Situation = "Gone"             // nothing left to do here
 	Leftovers        Situation = "Leftovers"        // a dead run's processes are being ended
 	StaleObservation Situation = "StaleObservation" // what is known is too old to act on
+	Unseen           Situation = "Unseen"           // the place cannot be seen at all
 )

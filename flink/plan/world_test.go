@@ -65,6 +65,7 @@ type faults struct {
 	undead     bool           // EndRun does nothing, while set
 	jmExits    bool           // every JobManager that starts ends at once, while set
 	late       time.Duration  // observations are this old
+	blind      string         // why nothing can be seen
 	crash      string         // "before" or "after": the agent dies around its next act
 	forgets    bool           // JobManagers have forgotten the results of their triggers, while set
 	swallows   bool           // a hand-in is answered well, and nothing comes of it, while set
@@ -347,6 +348,9 @@ func (w *world) finish(r *run, j *job) {
 
 // observe answers as the agent's observer does.
 func (w *world) observe() flink.Observed {
+	if w.fault.blind != "" {
+		return flink.Observed{At: w.now, Blind: w.fault.blind, Hold: w.hold}
+	}
 	q := plan.Ask(w.order, w.mem)
 	ob := flink.Observed{At: w.now.Add(-w.fault.late), Room: flink.Room{MemoryTotal: w.total, MemoryUsed: w.used(flink.Run{}), Limit: w.limit}, Hold: w.hold}
 	for _, r := range w.runs {
