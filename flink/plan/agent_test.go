@@ -111,7 +111,9 @@ func (w *world) hasJob(id flink.Run) bool {
 // judgeEnd holds that nothing healthy is ended, and no old run before the new one is proven.
 func (w *world) judgeEnd(a plan.EndRun, p plan.Plan) {
 	r := w.find(a.Run)
-	if r != nil && r.kube != nil && !r.silent.IsZero() && r.leads(w.now) && r.job != nil && !flink.JobTerminal(r.job.state) && !w.order.Deleted {
+	c := w.mem.Current
+	decided := c != nil && c.Run == a.Run && c.End != nil // what comes up between an end and its being carried out changes nothing
+	if !decided && r != nil && r.kube != nil && !r.silent.IsZero() && r.leads(w.now) && r.job != nil && !flink.JobTerminal(r.job.state) && !w.order.Deleted {
 		w.sin("%s is ended as %s although its JobManager leads: %s", a.Run, p.Situation, p.Status.Message)
 	}
 	if r == nil || r.job == nil || flink.JobTerminal(r.job.state) || !r.silent.IsZero() {
