@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	driftMax    = 5 * time.Minute // at most between two times of putting the same back
-	driftFight  = 4               // so often, and somebody changes it on purpose
-	driftListed = 3               // objects named in a message
+	driftMax    = 5 * time.Minute  // at most between two times of putting the same back
+	driftCalm   = 30 * time.Minute // the same while all tasks run: nothing is urgent, and each time may cost an outage
+	driftFight  = 4                // so often, and somebody changes it on purpose
+	driftListed = 3                // objects named in a message
 )
 
 // DriftRecord counts how often a run's objects were put back.
@@ -31,14 +32,20 @@ func (p *pass) noteDrift(r *RunRecord, s flink.RunObserved) {
 // whether they are to be put back now: ever later, while that does not last.
 func (p *pass) drifted(r *RunRecord, s flink.RunObserved) (is, now bool) {
 	is = len(s.Drift) > 0 || r.HA && !s.JobManager.Exists()
-	return is, is && !p.now.Before(p.putBackAt(r))
+	return is, is && !p.now.Before(p.putBackAt(r, s))
 }
 
-func (p *pass) putBackAt(r *RunRecord) time.Time {
+// putBackAt is when a run's objects may be put back again. It is never given up:
+// whoever fights for them may go away without a word.
+func (p *pass) putBackAt(r *RunRecord, s flink.RunObserved) time.Time {
 	if r.Drift.Times == 0 {
 		return time.Time{}
 	}
-	return r.Drift.At.Add(backoff(r.Drift.Times, time.Second, driftMax))
+	most := driftMax
+	if j := s.REST.Job; j != nil && j.AllRunning() {
+		most = driftCalm
+	}
+	return r.Drift.At.Add(backoff(r.Drift.Times, time.Second, most))
 }
 
 // putBack makes again what drifted of a run's objects, or says when.
@@ -67,7 +74,7 @@ func (p *pass) putBack(r *RunRecord, s flink.RunObserved) Plan {
 		how.stalled = "Drift"
 		msg += ", so somebody or something changes it on purpose: find out who, or hold the job"
 	}
-	if at := p.putBackAt(r); p.now.Before(at) {
+	if at := p.putBackAt(r, s); p.now.Before(at) {
 		how.requeue = at.Sub(p.now)
 		return p.say(sit, st, fmt.Sprintf("%s; next try at %s%s", msg, clock(at), lastTry(r)), how)
 	}
