@@ -127,18 +127,46 @@ func same(path []string, want, live any) bool {
 // maxTold bounds how much of a value is shown to people.
 const maxTold = 60
 
+// told says how a value is not what it was made as. Values of environment variables are nobody's business: what is told
+// leaves the cluster.
 func told(path []string, want, live any) string {
+	where := strings.Join(path, ".")
+	if slices.Contains(path, "env") || hasEnv(want) || hasEnv(live) {
+		if live == nil {
+			return where + " is missing"
+		}
+		return where + " is not as it was made"
+	}
 	short := func(v any) string {
 		if v == nil {
 			return "missing"
 		}
-		s := fmt.Sprint(v)
-		if len(s) > maxTold {
-			s = s[:maxTold] + "…"
-		}
-		return s
+		return cut(fmt.Sprint(v), maxTold)
 	}
-	return fmt.Sprintf("%s is %s, made as %s", strings.Join(path, "."), short(live), short(want))
+	return fmt.Sprintf("%s is %s, made as %s", where, short(live), short(want))
+}
+
+// hasEnv reports whether a value has environment variables in it, however deep.
+func hasEnv(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if k == "env" || hasEnv(e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasEnv)
+	}
+	return false
+}
+
+// cut is somebody else's text as it may be passed on: valid UTF-8, as protobuf asks for, of at most so many bytes and a mark.
+func cut(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.ToValidUTF8(s, "")
 }
 
 func sortedKeys(m map[string]any) []string {

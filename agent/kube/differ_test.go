@@ -37,6 +37,11 @@ func TestOnlyWhatWasMadeIsCompared(t *testing.T) {
 		"mounts by path":         {`{"m":[{"mountPath":"/tmp","name":"v"},{"mountPath":"/x","name":"v"}]}`, `{"m":[{"mountPath":"/x","name":"v"},{"mountPath":"/tmp","name":"v"}]}`, ""},
 		"rules one by one":       {`{"ingress":[{"ports":[{"port":1}]}]}`, `{"ingress":[{"ports":[{"port":1,"protocol":"TCP"}]},{}]}`, "ingress is [map[ports:[map[port:1 protocol:TCP]]] map[]], made as [map[ports:[map[port:1]]]]"},
 		"no list any more":       {`{"x":[1]}`, `{"x":"a"}`, "x is [], made as [1]"},
+		"a variable changed":     {`{"c":[{"name":"m","env":[{"name":"K","value":"old-secret"}]}]}`, `{"c":[{"name":"m","env":[{"name":"K","value":"new-secret"}]}]}`, "c.m.env.K.value is not as it was made"},
+		"a variable gone":        {`{"env":[{"name":"K","value":"secret"}]}`, `{"env":[{"name":"K"}]}`, "env.K.value is missing"},
+		"variables elsewhere":    {`{"t":{"c":[{"name":"m","env":[{"name":"K","value":"secret"}]}]}}`, `{"t":"x"}`, "t is not as it was made"},
+		"cut inside a letter":    {`{"x":"a"}`, `{"x":"` + strings.Repeat("é", 40) + `"}`, "x is " + strings.Repeat("é", 30) + "…, made as a"},
+		"cut inside another":     {`{"x":"a"}`, `{"x":"a` + strings.Repeat("é", 40) + `"}`, "x is a" + strings.Repeat("é", 29) + "…, made as a"},
 		"no object any more":     {`{"x":{"a":1}}`, `{"x":"a"}`, "x is a, made as map[a:1]"},
 	} {
 		var words []string

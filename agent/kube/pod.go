@@ -259,11 +259,7 @@ func creating(p *corev1.Pod) time.Time {
 
 // limited keeps what others say to one line of bounded length.
 func limited(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= maxWords {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxWords], "") + "…"
+	return cut(strings.Join(strings.Fields(s), " "), maxWords)
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05Z") }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -319,5 +320,20 @@ func TestNamesOfRunsAreReadAsTheyAreWritten(t *testing.T) {
 		if got, ok := parseRunName(name); ok {
 			t.Errorf("%s is read as %+v", name, got)
 		}
+	}
+}
+
+// Output of a program comes through the API server as it is, in whatever encoding; a report that is not valid UTF-8 cannot be sent.
+func TestWordsOfOthersAreValidText(t *testing.T) {
+	for name, words := range map[string]string{
+		"short": "caf\xe9 closed", "long": strings.Repeat("é", maxWords), "long and not valid": strings.Repeat("\xff", 2*maxWords),
+	} {
+		got := limited(words)
+		if !utf8.ValidString(got) || len(got) > maxWords+len("…") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := limited("caf\xe9 closed"); got != "caf closed" {
+		t.Errorf("got %q", got)
 	}
 }
