@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// maxKept bounds the derived keys that are kept ready.
-const maxKept = 1024
+// Limits of what a Ring keeps and waits for.
+const (
+	maxKept   = 1024             // derived keys that are kept ready
+	dialLimit = 10 * time.Second // from the first packet to the end of the handshake
+)
 
 // Dial opens a connection.
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -74,7 +77,11 @@ func (g *Ring) HTTPClient(dial Dial) *http.Client {
 	}}
 }
 
+// dialTLS opens a connection within dialLimit. The transport goes on dialling for requests that have ended long ago: to a
+// JobManager that takes connections and says nothing, as one that is stopped does, it would do so for ever.
 func (g *Ring) dialTLS(ctx context.Context, dial Dial, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("call a run's REST: %w", err)

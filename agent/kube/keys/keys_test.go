@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
 )
@@ -125,6 +127,40 @@ func TestTheClientPicksTheRunsKeysByTheHostName(t *testing.T) {
 			t.Errorf("%s is called", url)
 		}
 	}
+}
+
+// A request that gave up leaves nothing behind: no goroutine, no connection.
+func TestASilentServerIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := make(chan struct{})
+		client := NewRing(func(context.Context) ([]byte, error) { return master, nil }).HTTPClient(func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() {
+				defer close(closed)
+				_, _ = io.Copy(io.Discard, theirs) // takes all, and never answers
+			}()
+			return ours, nil
+		})
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+run+"-rest.team-a.svc:8081/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := client.Do(q); err == nil {
+			resp.Body.Close()
+			t.Error("it answered")
+		}
+		select {
+		case <-closed:
+		case <-time.After(time.Hour):
+			t.Fatal("the connection is open yet")
+		}
+		if took := time.Since(began); took > dialLimit {
+			t.Errorf("given up after %s", took)
+		}
+	})
 }
 
 func TestAServerOfARunRefusesOthers(t *testing.T) {
