@@ -24,8 +24,9 @@ type Secret struct {
 	api  typedcorev1.SecretInterface
 	name string
 
-	mu   sync.Mutex        // guards seen
-	seen map[string][]byte // as last loaded or replaced by this process; a nil value: there was none
+	mu    sync.Mutex        // guards what follows
+	seen  map[string][]byte // as last loaded or replaced by this process; a nil value: there was none
+	tried map[string][]byte // what was written without an answer: it may be there
 }
 
 // NewSecret names a Secret. It is made by the first Replace, and nothing is asked before.
@@ -35,7 +36,7 @@ func NewSecret(api *rest.Config, namespace, name string) (*Secret, error) {
 		return nil, err
 	}
 
-	return &Secret{api: client, name: name, seen: map[string][]byte{}}, nil
+	return &Secret{api: client, name: name, seen: map[string][]byte{}, tried: map[string][]byte{}}, nil
 }
 
 func secrets(api *rest.Config, namespace string) (typedcorev1.SecretInterface, error) {
@@ -58,6 +59,7 @@ func (s *Secret) Load(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	delete(s.tried, name)
 	if now != nil {
 		s.seen[name] = now.Data[name]
 	}
@@ -70,7 +72,8 @@ func (s *Secret) Load(name string) ([]byte, error) {
 	return bytes.Clone(now.Data[name]), nil
 }
 
-// Replace keeps data under a name. It is an error if another process changed what is there since this one looked.
+// Replace keeps data under a name. It is an error if another process changed what is there since this one looked. After an
+// error data may be there all the same; the next Replace knows that for its own.
 func (s *Secret) Replace(name string, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,6 +81,7 @@ func (s *Secret) Replace(name string, data []byte) error {
 	for range tries {
 		if err = s.swap(name, data); err == nil {
 			s.seen[name] = bytes.Clone(data)
+			delete(s.tried, name)
 
 			return nil
 		}
@@ -101,6 +105,7 @@ func (s *Secret) swap(name string, data []byte) error {
 		if s.seen[name] != nil {
 			return errors.New("it was deleted by somebody else")
 		}
+		s.tried[name] = bytes.Clone(data)
 		_, err := s.api.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: map[string]string{"waterwheel.dev/managed-by": "agent"}},
 			Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{name: data},
@@ -108,9 +113,15 @@ func (s *Secret) swap(name string, data []byte) error {
 
 		return err
 	}
-	if !bytes.Equal(now.Data[name], s.seen[name]) {
+	there := now.Data[name]
+	if bytes.Equal(there, data) {
+		return nil // the answer to a try before was lost, or another says the same
+	}
+	if tried := s.tried[name]; !bytes.Equal(there, s.seen[name]) && (tried == nil || !bytes.Equal(there, tried)) {
 		return errors.New("it was changed by another agent")
 	}
+	s.seen[name] = there
+	s.tried[name] = bytes.Clone(data)
 	now.Data = maps.Clone(now.Data)
 	if now.Data == nil {
 		now.Data = map[string][]byte{}

@@ -58,6 +58,45 @@ func TestAnIdentityIsKeptInASecret(t *testing.T) {
 	}
 }
 
+// A certificate that is renewed while the API server falters must not end with "changed by another agent" for ever.
+func TestAWriteWhoseAnswerWasLostIsNotAnotherAgents(t *testing.T) {
+	p := newPlace(t)
+	s := p.secret()
+	if _, err := s.Load("svid.json"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	lost := func(text string, done bool) {
+		t.Helper()
+		p.calls.die(0, done)
+		defer p.calls.live()
+		if err := s.Replace("svid.json", []byte(text)); !errors.Is(err, errDied) {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{"made", "renewed"} { // a create, then an update
+		lost(text, true)
+		if err := s.Replace("svid.json", []byte(text)); err != nil {
+			t.Errorf("%s, the same again: %v", text, err)
+		}
+		lost(text+" 2", true)
+		lost(text+" 3", false)
+		lost(text+" 4", true)
+		if err := s.Replace("svid.json", []byte(text+" 5")); err != nil {
+			t.Errorf("%s, then another: %v", text, err)
+		}
+	}
+	keep(t, p.secret(), "svid.json", "renewed 5")
+	lost("mine", true)
+	other := p.secret()
+	keep(t, other, "svid.json", "mine")
+	if err := other.Replace("svid.json", []byte("theirs")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Replace("svid.json", []byte("mine 2")); err == nil || !strings.Contains(err.Error(), "another agent") {
+		t.Errorf("err = %v, want that another agent wrote", err)
+	}
+}
+
 func TestOfTwoAgentsOneMakesTheKey(t *testing.T) {
 	p := newPlace(t)
 	one, two := p.secret(), p.secret()
