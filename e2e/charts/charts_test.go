@@ -101,6 +101,13 @@ func theAgentReadsItsFile(t *testing.T, r rendered) {
 			k.Secrets.Identity != rbac.IdentitySecret || k.Records != rbac.RecordsMap || k.Election.Lease != rbac.ElectionLease {
 			t.Errorf("%s: the file names other objects than it may touch: %+v", c, k)
 		}
+		images := map[string]string{"2.3": "flink:2.3-java17", "1.20": "flink:1.20-java17"}
+		if c.values == "full" { // a version that its owner did not name is not there
+			images = map[string]string{"2.3": "registry.example.org/flink:2.3.0"}
+		}
+		if diff := cmp.Diff(images, k.Images); diff != "" {
+			t.Errorf("%s: images\n%s", c, diff)
+		}
 		if c.values != "full" {
 			continue
 		}

@@ -37,7 +37,7 @@ runtime:
       renewDeadline: {{ .Values.election.renewDeadline }}
       retryPeriod: {{ .Values.election.retryPeriod }}
     images:
-      {{- range $version, $image := .Values.flink.images }}
+      {{- range $version, $image := (include "agent.flinkImages" . | fromYaml) }}
       {{ $version | quote }}: {{ $image | quote }}
       {{- end }}
     imagePullPolicy: {{ .Values.flink.imagePullPolicy }}

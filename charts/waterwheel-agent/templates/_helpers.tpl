@@ -40,6 +40,11 @@ helm.sh/resource-policy: keep
 {{- toYaml $s -}}
 {{- end }}
 
+{{- /* Not defaults of values: Helm would merge them into whatever is given, and a version would be on offer that nobody named. */ -}}
+{{- define "agent.flinkImages" -}}
+{{- toYaml (.Values.flink.images | default (dict "2.3" "flink:2.3-java17" "1.20" "flink:1.20-java17")) -}}
+{{- end }}
+
 {{- define "agent.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -83,9 +88,6 @@ hub.ca: has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----
 {{- end }}
 {{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" (.Values.image.digest | default "")) }}
 image.digest: {{ quote .Values.image.digest }} is no digest, which is sha256: and 64 hex digits
-{{- end }}
-{{- if not .Values.flink.images }}
-flink.images: name an image for at least one Flink version
 {{- end }}
 {{- range $version, $image := .Values.flink.images }}
 {{- if not (regexMatch "^[0-9]+\\.[0-9]+$" $version) }}
