@@ -45,9 +45,12 @@ func (s *Store) Run(ctx context.Context, wake func(uid string)) error {
 		defer close(watched)
 		r.RunWithContext(ctx)
 	}()
-	defer func() { cancel(); <-watched }()
-	tick := time.NewTicker(look)
-	defer tick.Stop()
+	flushed := make(chan struct{})
+	go func() { // a hold is seen however slowly statuses are written
+		defer close(flushed)
+		s.flushAll(ctx)
+	}()
+	defer func() { cancel(); <-watched; <-flushed }()
 	mark := time.NewTicker(markEvery)
 	defer mark.Stop()
 	for {
@@ -58,8 +61,6 @@ func (s *Store) Run(ctx context.Context, wake func(uid string)) error {
 			return s.b.fence(nil)
 		case <-k.more:
 			s.hear(ctx, k)
-		case <-tick.C:
-			s.flush(ctx)
 		case <-mark.C:
 			if err := s.b.watchMark(ctx); err != nil && ctx.Err() == nil {
 				s.b.log.Warn("ConfigMap cannot be looked at", "name", s.b.o.ConfigMap, telemetry.Err(err))
@@ -81,6 +82,20 @@ func (b *backend) listWatch() *cache.ListWatch {
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return b.jobs.Watch(ctx, o)
 		},
+	}
+}
+
+// flushAll writes what is due, again and again until ctx ends.
+func (s *Store) flushAll(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.flush(ctx)
+		}
 	}
 }
 
