@@ -29,3 +29,22 @@ func TestMetricsForOtherHostsHaveToBeAskedFor(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAPlaceSaysOfRunsIsRefusedAtTheAgentsStart(t *testing.T) {
+	for field, text := range map[string]string{
+		`runtime.kubernetes.tenants[0].settings[rest.port]: is reserved`:                                   "    tenants: [{name: a, settings: {rest.port: \"1\"}}]",
+		`runtime.kubernetes.tenants[0].settings[kubernetes.cluster-id]: is reserved`:                       "    tenants: [{name: a, settings: {kubernetes.cluster-id: x}}]",
+		`runtime.kubernetes.podTemplate.jobManager: pod template of the jobmanager: spec.hostNetwork`:      "    podTemplate: {jobManager: {spec: {hostNetwork: true}}}",
+		`runtime.kubernetes.podTemplate.taskManager: pod template of the taskmanager: spec.containers[tas`: "    podTemplate: {taskManager: {spec: {containers: [{name: taskmanager, command: [sh]}]}}}",
+		`runtime.kubernetes.podTemplate.jobManager: pod template of the jobmanager: spec.containers[x].se`: "    podTemplate: {jobManager: {spec: {containers: [{name: x, image: i, securityContext: {privileged: true}}]}}}",
+		`runtime.kubernetes.podTemplate.jobManager: pod template of the jobmanager: spec.volumes[tmp]`:     "    podTemplate: {jobManager: {spec: {volumes: [{name: tmp, emptyDir: {}}]}}}",
+	} {
+		path := filepath.Join(t.TempDir(), "agent.yaml")
+		if err := os.WriteFile(path, []byte("runtime:\n  kind: kubernetes\n  kubernetes:\n"+text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), field) { // it has other faults
+			t.Errorf("%s\nwanted %s\ngot %v", text, field, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waterwheel-io/waterwheel/agent/kube/lease"
 	"github.com/waterwheel-io/waterwheel/agent/render"
+	"github.com/waterwheel-io/waterwheel/flink"
 	"github.com/waterwheel-io/waterwheel/flink/config"
 )
 
@@ -140,10 +141,20 @@ func (c KubernetesConfig) validate() []error {
 		need(!twice, field+".name", "%q stands in %s too", t.Name, other)
 		seen[t.Name] = field
 		need(t.Namespace != c.Namespace, field+".namespace", "%q is the agent's own: jobs must not stand beside its keys", t.Namespace)
+		for _, key := range slices.Sorted(maps.Keys(t.Settings)) {
+			why, reserved := flink.ReservedKey(key)
+			need(!reserved, fmt.Sprintf("%s.settings[%s]", field, key), "is reserved: %s", why)
+		}
 	}
-	for name, template := range map[string]map[string]any{"jobManager": c.PodTemplate.JobManager, "taskManager": c.PodTemplate.TaskManager} {
-		_, err := podTemplate(template)
-		need(err == nil, "podTemplate."+name, "%v", err)
+	for _, part := range []struct {
+		name, component string
+		template        map[string]any
+	}{{"jobManager", render.JobManager, c.PodTemplate.JobManager}, {"taskManager", render.TaskManager, c.PodTemplate.TaskManager}} {
+		t, err := podTemplate(part.template)
+		if err == nil {
+			err = render.CheckTemplate(part.component, t)
+		}
+		need(err == nil, "podTemplate."+part.name, "%v", err)
 	}
 	return errs
 }

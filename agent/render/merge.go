@@ -28,6 +28,17 @@ func merge(pod *corev1.PodTemplateSpec, more corev1.PodTemplateSpec, component s
 	return nil
 }
 
+// CheckTemplate refuses a place's pod template of a component, JobManager or
+// TaskManager, that no run could be made with. An error names the field.
+func CheckTemplate(component string, t corev1.PodTemplateSpec) error {
+	r := rendering{place: Place{}.withDefaults(), ha: true}
+	pod := corev1.PodTemplateSpec{Spec: r.taskManagerPod()}
+	if component == JobManager {
+		pod.Spec = r.jobManagerPod()
+	}
+	return merge(&pod, t, component)
+}
+
 type merging struct {
 	pod       *corev1.PodTemplateSpec
 	component string

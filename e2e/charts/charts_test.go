@@ -113,7 +113,7 @@ func theAgentReadsItsFile(t *testing.T, r rendered) {
 		}
 		shop := k.Tenants[1]
 		want := map[string]string{
-			"state.backend.type": "rocksdb", "taskmanager.numberOfTaskSlots": "2", "rest.server.max-content-length": "100000000",
+			"state.backend.type": "rocksdb", "s3.entropy.length": "2", "s3.upload.min.part.size": "100000000",
 			"execution.checkpointing.unaligned.enabled": "true", "table.exec.resource.default-parallelism": "2",
 			"s3.endpoint": "https://s3.example.org:9000", "s3.endpoint.region": "eu-1",
 		}
