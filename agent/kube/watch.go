@@ -73,7 +73,7 @@ func newSpace(client kubernetes.Interface, namespace string, changed func(before
 		{&s.quotas, core, "resourcequotas", &corev1.ResourceQuota{}, "", withoutManagers},
 	} {
 		w := &watched{what: k.resource}
-		w.link.answer(errors.New("not asked yet"))
+		w.link.answer(errors.New("not listed yet since this agent began"))
 		lw := cache.NewFilteredListWatchFromClient(k.from, k.resource, namespace, func(o *metav1.ListOptions) { o.LabelSelector = k.selector })
 		w.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(w.link.over(lw), k.example, cache.SharedIndexInformerOptions{
 			Indexers: cache.Indexers{byJob: jobOf},
@@ -268,8 +268,8 @@ func (r *Runtime) Run(ctx context.Context, wake func(uid string)) error {
 	for _, s := range r.spaces {
 		all.Go(func() { s.run(ctx) })
 	}
+	all.Go(func() { r.keepKeys(ctx) })
 	all.Wait()
-	<-ctx.Done()
 	return context.Cause(ctx)
 }
 

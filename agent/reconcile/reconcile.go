@@ -20,6 +20,7 @@ const (
 	resync     = time.Minute      // a job is looked at at least this often, with no event at all
 	errorMin   = time.Second      // between looks while looking fails
 	errorMax   = 30 * time.Second //
+	tellAt     = 2                // passes in a row that failed: one alone is an agent that begins, or a hiccup
 	blindLimit = 15 * time.Second // a job that cannot be looked at for so long says so
 	saveLimit  = 10 * time.Second // for putting an act's answer on record while stopping
 	soonEnough = 10 * time.Millisecond
@@ -177,7 +178,7 @@ func (r *Reconciler) leave(uid string, wake chan struct{}) bool {
 // pause is how long to wait for the next look that no event asks for.
 func (r *Reconciler) pause(j *job, next time.Time, err error) time.Duration {
 	if err == nil {
-		if j.errors > 0 {
+		if j.errors >= tellAt {
 			j.log.Info("job can be looked at again")
 		}
 		j.errors = 0
@@ -187,7 +188,7 @@ func (r *Reconciler) pause(j *job, next time.Time, err error) time.Duration {
 		return min(max(time.Until(next), soonEnough), resync)
 	}
 	j.errors++
-	if j.errors == 1 || j.errors%20 == 0 {
+	if j.errors == tellAt || j.errors%20 == 0 {
 		j.log.Warn("job cannot be looked at", telemetry.KeyAttempt, j.errors, telemetry.Err(err))
 	}
 	return min(errorMin<<min(j.errors-1, 10), errorMax)

@@ -100,6 +100,9 @@ func encodeStatus(j records.Job, st *flink.Status, was status, now time.Time) (s
 		s.Agent.Report = string(records.Marshal(j.Report))
 	}
 	meta.RemoveStatusCondition(&s.Conditions, conditionRejected)
+	if s.Situation == situationRejected {
+		s.Situation, s.Message = "", ""
+	}
 	if j.Row != nil && j.Row.Rejected != nil {
 		reject(&s, was, reasonOf(j.Row.Rejected.Code), j.Row.Rejected.Text, now)
 	}

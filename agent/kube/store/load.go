@@ -20,6 +20,9 @@ const (
 	reasonEdited = "NotWhole"
 )
 
+// situationRejected is what an object that is not acted upon shows in place of a job's situation.
+const situationRejected = "Rejected"
+
 // Load implements records.Backend. The first one begins a new life of the agent: from then on an older one is fenced. A
 // later one also puts back what is not as it was written.
 func (b *backend) Load(ctx context.Context) (records.Contents, error) {
@@ -222,6 +225,7 @@ func (b *backend) park(ctx context.Context, o *flinkJob, reason, message string)
 		}
 	}
 	reject(&next, was, reason, message, time.Now())
+	next.Situation, next.Message = situationRejected, clip(message) // what lists of it show
 	rv := o.ResourceVersion
 	if !next.same(was) {
 		told := *o

@@ -299,11 +299,14 @@ func TestAnObjectOfAnotherPlaceIsNotActedUpon(t *testing.T) {
 		if c := o.Status.Conditions; len(c) != 1 || c[0].Type != "Rejected" || c[0].Reason != reasonSite || o.Spec.Site != old.Standing().SiteUID {
 			t.Errorf("object = %+v", o)
 		}
+		if o.Status.Situation != situationRejected || !strings.Contains(o.Status.Message, "does not act on it") {
+			t.Errorf("a list of objects shows situation %q, message %q of it", o.Status.Situation, o.Status.Message)
+		}
 		record(t, s, recordstest.Frame(2, recordstest.Order("a", 1, 2, 2, 1)))
 		if a := load(t, s, "a"); a.Memory.LastRun != 0 || a.Order.Generation != 2 {
 			t.Errorf("a = %+v: another place's memory was believed", a)
 		}
-		if o := p.object("a"); o.Spec.Site != s.Standing().SiteUID || o.Status.Agent.Memory != "" || len(o.Status.Conditions) != 0 {
+		if o := p.object("a"); o.Spec.Site != s.Standing().SiteUID || o.Status.Agent.Memory != "" || len(o.Status.Conditions) != 0 || o.Status.Situation != "" || o.Status.Message != "" {
 			t.Errorf("object = %+v", o)
 		}
 	}
