@@ -164,6 +164,7 @@ func (a *Agent) wire(p place) error {
 	member := p.enrol
 	member.BundleFile, member.Pin, member.TrustDomain, member.Hub = a.cfg.Hub.CAFile, a.cfg.Hub.CAPin, a.cfg.Hub.TrustDomain, a.cfg.Hub.Address
 	member.AgentVersion, member.Dial, member.Logger = deps.Version, deps.Dial, a.log
+	member.Site = func() string { return a.records.Standing().SiteUID }
 	var err error
 	if a.enrol, err = enrol.New(member); err != nil {
 		return err

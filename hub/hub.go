@@ -126,7 +126,8 @@ func (h *Hub) wire(registry *prometheus.Registry) error {
 	}
 	telemetry.ExpiryGauge(registry, func() time.Time { return source.Certificate().Leaf.NotAfter })
 	desired := jobs.New(h.store, wire.OrderBytes, nil)
-	h.members = ca.NewMembers(h.authority, h.store, h.cfg.CertificateLife, h.log)
+	h.members = ca.NewMembers(h.authority, h.store, h.cfg.CertificateLife,
+		func(outcome string) { metrics.Reattests.Inc(outcome) }, h.log)
 	h.sessions, err = session.New(session.Config{
 		Store: h.store, Peer: sessionPeer, Gone: desired.Gone, Decode: wire.StatusFromProto,
 		Banned:  func(p session.Peer) bool { return h.members.Standing(p.ClusterUID) != nil },
@@ -169,6 +170,9 @@ func (h *Hub) wire(registry *prometheus.Registry) error {
 // session is what the admin API shows of a cluster's session.
 func (h *Hub) session(clusterUID string) admin.Session {
 	l := h.sessions.Live(clusterUID)
+	if l.Message == "" {
+		l.Message = h.members.Suspected(clusterUID)
+	}
 
 	return admin.Session{
 		Up: l.Up, LastSeen: l.LastSeen, AgentVersion: l.AgentVersion, Pending: l.Pending, Resumes: int(l.Resumes),

@@ -14,6 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/waterwheel-io/waterwheel/internal/identity"
 	"github.com/waterwheel-io/waterwheel/internal/run"
 	"github.com/waterwheel-io/waterwheel/internal/telemetry"
@@ -22,12 +25,14 @@ import (
 // Config says how to become and stay a member. All but Dial, one of Dir and Keeper, one of TokenFile and Token, and one of
 // BundleFile and Pin are required.
 type Config struct {
-	Dir          string // holds the key and the SVID; made if missing
-	Keeper       Keeper // holds them instead
-	TokenFile    string // the join token; deleted once it was used
-	Token        Token  // the join token instead
-	BundleFile   string // trusted roots in PEM, for the first contact and beside the hub's later bundles
-	Pin          string // of the hub's root, instead of a bundle: see identity.Pin
+	Dir          string        // holds the key and the SVID; made if missing
+	Keeper       Keeper        // holds them instead
+	Site         func() string // names where the agent's records are; nil: nowhere
+	TokenFile    string        // the join token; deleted once it was used
+	Token        Token         // the join token instead
+	TokenStays   time.Duration // how long a used token is left where it was, for what put it there to see it
+	BundleFile   string        // trusted roots in PEM, for the first contact and beside the hub's later bundles
+	Pin          string        // of the hub's root, instead of a bundle: see identity.Pin
 	TrustDomain  string
 	Hub          string // host:port
 	AgentVersion string
@@ -69,12 +74,17 @@ type Status struct {
 
 // Agent is the membership of one agent. Its methods are safe for concurrent use; Run is called once.
 type Agent struct {
-	cfg     Config
-	key     *ecdsa.PrivateKey
-	rotated chan struct{} // size 1
-	joined  chan struct{} // closed with the first SVID
+	cfg       Config
+	enrolment *ecdsa.PrivateKey // proves the enrolment, and nothing else
+	rotated   chan struct{}     // size 1
+	joined    chan struct{}     // closed with the first SVID
 
-	refused string // token that the hub refused for good; owned by Run
+	// Owned by Run.
+	key     *ecdsa.PrivateKey // of a request to join
+	refused string            // token that the hub refused for good
+	spent   time.Time         // when a token was used that is not destroyed yet
+	outcast time.Time         // when the hub last refused to reattest
+	absent  time.Time         // end of the certificate of which that was logged
 
 	mu      sync.Mutex // guards what follows
 	svid    *svid
@@ -82,7 +92,7 @@ type Agent struct {
 	message string
 }
 
-// New reads what an earlier life left, and makes the key if there is none. It does not touch the network.
+// New reads what an earlier life left, and makes the keys that are missing. It does not touch the network.
 func New(cfg Config) (*Agent, error) {
 	if cfg.BundleFile == "" && cfg.Pin == "" {
 		return nil, errors.New("joining a hub needs its root: name a bundle file or a pin")
@@ -97,12 +107,19 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Token == nil {
 		cfg.Token = tokenFile(cfg.TokenFile)
 	}
-	key, err := loadOrMakeKey(cfg.Keeper)
+	if cfg.Site == nil {
+		cfg.Site = func() string { return "" }
+	}
+	key, err := loadOrMakeKey(cfg.Keeper, keyFile)
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, key: key, rotated: make(chan struct{}, 1), joined: make(chan struct{})}
-	kept, err := loadSVID(cfg.Keeper)
+	enrolment, err := loadOrMakeKey(cfg.Keeper, enrolmentFile)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, key: key, enrolment: enrolment, rotated: make(chan struct{}, 1), joined: make(chan struct{})}
+	kept, err := loadSVID(cfg.Keeper, key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -144,12 +161,13 @@ func (a *Agent) Status() Status {
 	return s
 }
 
-// Run joins if need be and renews until ctx ends. No trouble with the hub or a token ends it.
+// Run joins if need be, renews, and comes back after an absence, until ctx ends. No trouble with the hub or a token ends it.
 func (a *Agent) Run(ctx context.Context) error {
 	a.discardSpare(time.Now())
 	failed := 0
 	for {
 		wait, err := a.step(ctx)
+		a.discardSpent(time.Now())
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -182,42 +200,57 @@ func (a *Agent) discardSpare(now time.Time) {
 	}
 }
 
-// step does what is due now and says when to look again. An error is worth another try.
-func (a *Agent) step(ctx context.Context) (time.Duration, error) {
-	now := time.Now()
-	switch s := a.current(); {
-	case s == nil || !now.Before(s.notAfter()):
-		return a.join(ctx, s)
-	case now.Before(s.renewAt):
-		return min(look, s.renewAt.Sub(now)), nil
-	default:
-		if err := a.renew(ctx); err != nil {
-			return 0, fmt.Errorf("certificate is not renewed (it ends %s): %w", s.notAfter().UTC().Format(time.RFC3339), err)
-		}
-
-		return look, nil
+// discardSpent destroys a token that was used, once it has stayed long enough. An agent that ends before does it when it
+// starts again.
+func (a *Agent) discardSpent(now time.Time) {
+	if a.spent.IsZero() || now.Sub(a.spent) < a.cfg.TokenStays {
+		return
+	}
+	a.spent = time.Time{}
+	if err := a.cfg.Token.Discard(); err != nil {
+		// It is worth nothing any more.
+		a.cfg.Logger.Warn("used join token cannot be deleted", telemetry.Err(err))
 	}
 }
 
-// join trades the token, if there is one that was not refused yet, for an SVID.
-func (a *Agent) join(ctx context.Context, ended *svid) (time.Duration, error) {
-	token, err := a.cfg.Token.Read()
-	if err != nil {
-		return 0, err
+// step does what is due now and says when to look again. An error is worth another try.
+func (a *Agent) step(ctx context.Context) (time.Duration, error) {
+	now, s := time.Now(), a.current()
+	at := situation{refused: a.outcast}
+	if s != nil {
+		at.member, at.notAfter, at.renewAt = true, s.notAfter(), s.renewAt
 	}
-	switch {
-	case token == "" && ended == nil:
-		a.say(fmt.Sprintf("not joined: put a join token into %s", a.cfg.Token))
-
-		return look, nil
-	case token == "":
-		a.say(fmt.Sprintf("certificate ended %s: invite cluster %s again and put the new token into %s; its jobs run on",
-			ended.notAfter().UTC().Format(time.RFC3339), ended.cluster, a.cfg.Token))
-
-		return look, nil
-	case token == a.refused:
-		return look, nil // what to do was said when it was refused
+	token := ""
+	if s == nil || at.ended(now) {
+		var err error
+		if token, err = a.cfg.Token.Read(); err != nil {
+			return 0, err
+		}
+		at.token = token != "" && token != a.refused
 	}
+	switch due(at, now) {
+	case joining:
+		return a.join(ctx, token, s)
+	case proving:
+		return a.reattest(ctx, s)
+	case renewing:
+		if err := a.renew(ctx, s); err != nil {
+			return 0, fmt.Errorf("certificate is not renewed (it ends %s): %w", s.notAfter().UTC().Format(time.RFC3339), err)
+		}
+	case rest:
+		if s == nil && token == "" {
+			a.say(fmt.Sprintf("not joined: put a join token into %s", a.cfg.Token))
+		}
+		if s != nil && now.Before(s.renewAt) {
+			return min(look, s.renewAt.Sub(now)), nil
+		}
+	}
+
+	return look, nil // what to do was said when something was refused
+}
+
+// join trades the token for an SVID.
+func (a *Agent) join(ctx context.Context, token string, ended *svid) (time.Duration, error) {
 	got, err := a.enrol(ctx, token)
 	if permanent(err) {
 		a.refused = token
@@ -238,17 +271,42 @@ func (a *Agent) join(ctx context.Context, ended *svid) (time.Duration, error) {
 	if err := a.take(got); err != nil {
 		return 0, err
 	}
-	if err := a.cfg.Token.Discard(); err != nil {
-		// It is worth nothing any more.
-		a.cfg.Logger.Warn("used join token cannot be deleted", telemetry.Err(err))
-	}
+	a.spent = time.Now()
 	a.cfg.Logger.Info("joined", telemetry.KeyCluster, got.cluster, "id", got.id.String(), "until", got.notAfter())
 
 	return look, nil
 }
 
-func (a *Agent) renew(ctx context.Context) error {
-	old := a.current()
+// reattest proves the enrolment for an SVID after the one that ended. Only a hub that refuses for good makes it a
+// person's matter; it is asked again all the same, now and then.
+func (a *Agent) reattest(ctx context.Context, ended *svid) (time.Duration, error) {
+	if !a.absent.Equal(ended.notAfter()) {
+		a.absent = ended.notAfter()
+		a.cfg.Logger.Info("certificate ended: the hub is asked for another by the enrolment key", "ended", a.absent)
+	}
+	got, err := a.requestReturn(ctx, ended)
+	if permanent(err) || status.Code(err) == codes.Unimplemented { // the latter by a hub of before this was thought of
+		a.outcast = time.Now()
+		a.cfg.Logger.Warn("the hub does not let this agent back in", "why", text(err))
+		a.say(inviteAgain(ended, text(err), a.cfg.Token))
+
+		return look, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("certificate ended %s; the hub is asked for another on the strength of the enrolment key until it answers: %s",
+			ended.notAfter().UTC().Format(time.RFC3339), text(err))
+	}
+	if err := a.take(got); err != nil {
+		return 0, err
+	}
+	a.outcast = time.Time{}
+	a.cfg.Logger.Info("back at the hub by the enrolment key, with a new certificate", telemetry.KeyCluster, got.cluster,
+		"ended", ended.notAfter(), "until", got.notAfter())
+
+	return look, nil
+}
+
+func (a *Agent) renew(ctx context.Context, old *svid) error {
 	got, err := a.requestRenewal(ctx, old)
 	if err != nil {
 		return errors.New(text(err))
@@ -273,12 +331,22 @@ func (a *Agent) take(s *svid) error {
 	case a.rotated <- struct{}{}:
 	default:
 	}
+	if s.key.Equal(a.key) {
+		return nil
+	}
+	// An agent of before keys changed looks for the SVID's key there: a way back to it.
+	if err := keepKey(a.cfg.Keeper, keyFile, s.key); err != nil {
+		a.cfg.Logger.Warn("key of the certificate is not kept for an older agent", telemetry.Err(err))
+
+		return nil
+	}
+	a.key = s.key
 
 	return nil
 }
 
 func (a *Agent) use(s *svid) error {
-	cert, err := identity.TLSCertificate(a.key, s.chain...)
+	cert, err := identity.TLSCertificate(s.key, s.chain...)
 	if err != nil {
 		return err
 	}

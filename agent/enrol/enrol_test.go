@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
@@ -47,17 +49,21 @@ type hub struct {
 	mu     sync.Mutex // guards what follows
 	token  string
 	uid    string
-	refuse error    // answer of Enrol and Renew, if set
+	refuse error    // answer to every request, if set
 	lost   int      // so many answers are lost after the work was done
 	keys   []string // of each request, in order
-	asked  []string // Enrol or Renew
+	asked  []string // Enrol, Renew or Reattest
+	record []byte   // enrolment key, as of the last Enrol
+	sites  []string // of each Reattest
+	life   time.Duration
+	cut    error // of the line to it, if set
 }
 
 // inHub runs a test in a bubble with a hub.
 func inHub(t *testing.T, test func(*testing.T, *hub)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &hub{t: t, listener: bufconn.Listen(1 << 20), token: "wwj1.good", uid: "c1"}
+		h := &hub{t: t, listener: bufconn.Listen(1 << 20), token: "wwj1.good", uid: "c1", life: life}
 		h.key = must(identity.NewKey())(t)
 		h.root = h.sign(&x509.Certificate{
 			NotAfter: time.Now().AddDate(10, 0, 0), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -100,7 +106,22 @@ func (h *hub) issue(id string, pub *ecdsa.PublicKey, life time.Duration) *x509.C
 	}, h.root, pub)
 }
 
-func (h *hub) Enrol(_ context.Context, req *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
+// selfSigned is another root.
+func (h *hub) selfSigned(key *ecdsa.PrivateKey) *x509.Certificate {
+	h.t.Helper()
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(1, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+
+	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key))(h.t)))(h.t)
+}
+
+func (h *hub) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agentv1.EnrolResponse, error) {
+	if err := prove(ctx, identity.Claim{Purpose: identity.ToEnrol, Subject: req.GetToken(), CSR: req.GetCsr()}, req.GetEnrolmentKey()); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	h.set(func(h *hub) { h.record = req.GetEnrolmentKey() })
 	leaf, err := h.answer("Enrol", req.GetToken(), req.GetCsr())
 	if err != nil {
 		return nil, err
@@ -125,6 +146,42 @@ func (h *hub) Renew(ctx context.Context, req *agentv1.RenewRequest) (*agentv1.Re
 	return agentv1.RenewResponse_builder{Chain: [][]byte{leaf.Raw}, Bundle: [][]byte{h.root.Raw}}.Build(), nil
 }
 
+// Reattest knows one enrolment, that of the last Enrol.
+func (h *hub) Reattest(ctx context.Context, req *agentv1.ReattestRequest) (*agentv1.ReattestResponse, error) {
+	err := prove(ctx, identity.Claim{
+		Purpose: identity.ToReattest, Subject: req.GetSpiffeId(), Site: req.GetSiteUid(), CSR: req.GetCsr(),
+	}, req.GetEnrolmentKey())
+	h.mu.Lock()
+	h.sites = append(h.sites, req.GetSiteUid())
+	known := err == nil && slices.Equal(h.record, req.GetEnrolmentKey()) && req.GetSpiffeId() == "spiffe://"+domain+"/cluster/"+h.uid
+	h.mu.Unlock()
+	token := h.token
+	if !known {
+		token = "unknown"
+	}
+	leaf, err := h.answer("Reattest", token, req.GetCsr())
+	if err != nil {
+		return nil, err
+	}
+
+	return agentv1.ReattestResponse_builder{Chain: [][]byte{leaf.Raw}, Bundle: [][]byte{h.root.Raw}}.Build(), nil
+}
+
+// prove checks what comes with a call.
+func prove(ctx context.Context, c identity.Claim, der []byte) error {
+	p, _ := peer.FromContext(ctx)
+	info, _ := p.AuthInfo.(credentials.TLSInfo)
+	key, err := identity.ParsePublicKey(der)
+	if err != nil {
+		return err
+	}
+	if c.Hub, err = identity.HubID(domain); err != nil {
+		return err
+	}
+
+	return c.Verify(&info.State, key, []byte(strings.Join(metadata.ValueFromIncomingContext(ctx, identity.ProofKey), "")))
+}
+
 func (h *hub) answer(what, token string, csr []byte) (*x509.Certificate, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,7 +198,7 @@ func (h *hub) answer(what, token string, csr []byte) (*x509.Certificate, error) 
 		return nil, status.Error(codes.Unavailable, "connection lost")
 	}
 
-	return h.issue("spiffe://"+domain+"/cluster/"+h.uid, pub, life), nil
+	return h.issue("spiffe://"+domain+"/cluster/"+h.uid, pub, h.life), nil
 }
 
 // set changes the hub's ways.
@@ -171,8 +228,19 @@ func (h *hub) config(dir string) enrol.Config {
 	return enrol.Config{
 		Dir: filepath.Join(dir, "identity"), TokenFile: filepath.Join(dir, "token"), BundleFile: bundle, TrustDomain: domain,
 		Hub: "hub.test:1", AgentVersion: "test", Logger: slog.New(slog.DiscardHandler),
-		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return h.listener.DialContext(ctx) },
+		Dial: h.dial,
 	}
+}
+
+func (h *hub) dial(ctx context.Context, _ string) (net.Conn, error) {
+	h.mu.Lock()
+	cut := h.cut
+	h.mu.Unlock()
+	if cut != nil {
+		return nil, cut
+	}
+
+	return h.listener.DialContext(ctx)
 }
 
 func (h *hub) write(name, text string) {
@@ -220,7 +288,7 @@ func TestAgentJoinsByTokenAndDeletesIt(t *testing.T) {
 		if _, err := os.Stat(cfg.TokenFile); !os.IsNotExist(err) {
 			t.Errorf("token file: %v, want it gone", err)
 		}
-		for _, name := range []string{"agent.key", "svid.json"} {
+		for _, name := range []string{"agent.key", "enrolment.key", "svid.json"} {
 			if info := must(os.Stat(filepath.Join(cfg.Dir, name)))(t); info.Mode().Perm() != 0o600 {
 				t.Errorf("%s is %v, want 0600", name, info.Mode())
 			}
@@ -345,7 +413,7 @@ func TestRenewalIsAboutHalfLifeAndSignalled(t *testing.T) {
 	})
 }
 
-func TestEndedCertificateStopsNothingAndANewTokenBringsItBack(t *testing.T) {
+func TestAMemberWithoutEnrolmentOnRecordIsBroughtBackByANewToken(t *testing.T) {
 	inHub(t, func(t *testing.T, h *hub) {
 		cfg := h.config(t.TempDir())
 		h.write(cfg.TokenFile, h.token)
@@ -355,24 +423,53 @@ func TestEndedCertificateStopsNothingAndANewTokenBringsItBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		h.set(func(h *hub) { h.refuse = status.Error(codes.Unavailable, "the hub is away") })
+		// It joined before enrolment keys were recorded.
+		h.set(func(h *hub) { h.cut, h.record = errors.New("the hub is away"), nil })
 		pass(life * 9 / 10)
 		if m := a.Status().Message; !strings.Contains(m, "not renewed") || !strings.Contains(m, "the hub is away") {
 			t.Errorf("during the trouble: %q", m)
 		}
-		tries := h.requests("Renew")
-		if most := int(life / time.Minute); tries < 10 || tries > most {
-			t.Errorf("%d tries to renew in 10 h, want a bounded back-off", tries)
-		}
 		pass(life)
+		if m := a.Status().Message; !strings.Contains(m, "until it answers") || strings.Contains(m, "invite") {
+			t.Errorf("after the end: %q, want that nobody has to do anything", m)
+		}
+		h.set(func(h *hub) { h.cut = nil })
+		pass(2 * time.Minute)
 		if m := a.Status().Message; !strings.Contains(m, "invite cluster eu-1 again") || !strings.Contains(m, cfg.TokenFile) {
-			t.Errorf("after the end: %q, want what to do", m)
+			t.Errorf("after the refusal: %q, want what to do", m)
+		}
+		before := h.requests("Reattest")
+		pass(5 * time.Hour)
+		if n := h.requests("Reattest") - before; n < 4 || n > 5 {
+			t.Errorf("asked %d times in five hours after a refusal, want once an hour", n)
 		}
 		h.set(func(h *hub) { h.refuse, h.token = nil, "wwj1.second" })
 		h.write(cfg.TokenFile, "wwj1.second")
 		pass(10 * time.Second)
 		if s := a.Status(); s.Message != "" || !time.Now().Before(s.NotAfter) {
 			t.Errorf("with a new token: %+v", s)
+		}
+	})
+}
+
+func TestTriesToRenewAreBounded(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		cfg := h.config(t.TempDir())
+		h.write(cfg.TokenFile, h.token)
+		a, stop := start(t, cfg)
+		defer stop()
+		if err := a.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.set(func(h *hub) { h.refuse = status.Error(codes.Unavailable, "the hub has no room") })
+		pass(life * 6 / 10) // half life was one to five hours ago
+		if m := a.Status().Message; !strings.Contains(m, "not renewed") || !strings.Contains(m, "the hub has no room") {
+			t.Errorf("during the trouble: %q", m)
+		}
+		before := h.requests("Renew")
+		pass(time.Hour)
+		if tries := h.requests("Renew") - before; tries < 10 || tries > 120 {
+			t.Errorf("%d tries to renew in an hour, want a bounded back-off", tries)
 		}
 	})
 }
@@ -387,13 +484,21 @@ func TestTokenOfAnotherClusterDoesNotTakeTheDirectoryOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		h.set(func(h *hub) { h.refuse = status.Error(codes.Unavailable, "away") })
+		h.set(func(h *hub) { h.cut = errors.New("away") })
 		pass(life + time.Minute)
-		h.set(func(h *hub) { h.refuse, h.uid = nil, "c2" })
+		h.set(func(h *hub) { h.cut, h.uid = nil, "c2" })
 		h.write(cfg.TokenFile, h.token)
-		pass(time.Minute)
-		if s := a.Status(); s.ID.Name() != "c1" || !strings.Contains(s.Message, "cluster/c2") {
-			t.Errorf("status %+v, want it still c1's", s)
+		said := false
+		for range 90 {
+			pass(time.Second)
+			s := a.Status()
+			said = said || strings.Contains(s.Message, "cluster/c2")
+			if s.ID.Name() != "c1" {
+				t.Fatalf("status %+v, want it still c1's", s)
+			}
+		}
+		if !said {
+			t.Error("nothing was said of the token's cluster")
 		}
 	})
 }

@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	keyFile  = "agent.key"
-	svidFile = "svid.json"
+	keyFile       = "agent.key"     // for the next request to join; after that, of the SVID too
+	enrolmentFile = "enrolment.key" // never of a certificate, never changed
+	svidFile      = "svid.json"
 )
 
-// Keeper keeps the key and the SVID between two lives of the agent.
+// Keeper keeps the keys and the SVID between two lives of the agent.
 type Keeper interface {
 	// Load returns what is kept under a name, or an error that is fs.ErrNotExist.
 	Load(name string) ([]byte, error)
@@ -87,6 +88,7 @@ func (f tokenFile) String() string { return string(f) }
 type svid struct {
 	cluster string
 	id      identity.ID
+	key     *ecdsa.PrivateKey
 	chain   []*x509.Certificate
 	bundle  []*x509.Certificate
 	renewAt time.Time
@@ -99,13 +101,18 @@ type record struct {
 	Cluster string    `json:"cluster"`
 	ID      string    `json:"id"`
 	RenewAt time.Time `json:"renewAt"`
-	Chain   string    `json:"chain"`  // PEM
-	Bundle  string    `json:"bundle"` // PEM
+	Key     string    `json:"key,omitempty"` // PEM; missing in what agents wrote before keys changed: keyFile
+	Chain   string    `json:"chain"`         // PEM
+	Bundle  string    `json:"bundle"`        // PEM
 }
 
 func (s *svid) save(to Keeper) error {
+	key, err := identity.EncodeKey(s.key)
+	if err != nil {
+		return err
+	}
 	text, err := json.MarshalIndent(record{
-		Cluster: s.cluster, ID: s.id.String(), RenewAt: s.renewAt.Round(0),
+		Cluster: s.cluster, ID: s.id.String(), RenewAt: s.renewAt.Round(0), Key: string(key),
 		Chain:  string(identity.EncodeCertificates(s.chain...)),
 		Bundle: string(identity.EncodeCertificates(s.bundle...)),
 	}, "", "  ")
@@ -116,7 +123,8 @@ func (s *svid) save(to Keeper) error {
 	return to.Replace(svidFile, text)
 }
 
-func loadSVID(from Keeper) (*svid, error) {
+// loadSVID reads what save wrote. older is the key of one that was written without its key.
+func loadSVID(from Keeper, older *ecdsa.PrivateKey) (*svid, error) {
 	name := from.String()
 	text, err := from.Load(svidFile)
 	if err != nil {
@@ -126,7 +134,12 @@ func loadSVID(from Keeper) (*svid, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fmt.Errorf("reading the SVID in %s: %w", name, err)
 	}
-	s := &svid{cluster: r.Cluster, renewAt: r.RenewAt}
+	s := &svid{cluster: r.Cluster, renewAt: r.RenewAt, key: older}
+	if r.Key != "" {
+		if s.key, err = identity.DecodeKey([]byte(r.Key)); err != nil {
+			return nil, fmt.Errorf("reading the key of the SVID in %s: %w", name, err)
+		}
+	}
 	if s.chain, err = identity.DecodeCertificates([]byte(r.Chain)); err != nil {
 		return nil, fmt.Errorf("reading the SVID in %s: %w", name, err)
 	}
@@ -140,28 +153,34 @@ func loadSVID(from Keeper) (*svid, error) {
 	return s, nil
 }
 
-func loadOrMakeKey(in Keeper) (*ecdsa.PrivateKey, error) {
-	text, err := in.Load(keyFile)
+func loadOrMakeKey(in Keeper, name string) (*ecdsa.PrivateKey, error) {
+	text, err := in.Load(name)
 	if err == nil {
 		key, err := identity.DecodeKey(text)
 		if err != nil {
-			return nil, fmt.Errorf("reading the agent's key in %s: %w", in, err)
+			return nil, fmt.Errorf("reading %s in %s: %w", name, in, err)
 		}
 
 		return key, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the agent's key: %w", err)
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	key, err := identity.NewKey()
 	if err != nil {
 		return nil, err
 	}
-	if text, err = identity.EncodeKey(key); err != nil {
-		return nil, err
+
+	return key, keepKey(in, name, key)
+}
+
+func keepKey(in Keeper, name string, key *ecdsa.PrivateKey) error {
+	text, err := identity.EncodeKey(key)
+	if err != nil {
+		return err
 	}
 
-	return key, in.Replace(keyFile, text)
+	return in.Replace(name, text)
 }
 
 // readToken is the join token in a file, "" if there is no file or nothing in it.

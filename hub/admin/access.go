@@ -22,9 +22,10 @@ var ErrDenied = errors.New("not allowed")
 
 // access is who may call what, on both ports. A method that is missing here cannot be called.
 var access = map[string]Caller{
-	"/waterwheel.agent.v1.EnrolService/Enrol": Nobody,
-	"/waterwheel.agent.v1.EnrolService/Renew": Cluster,
-	"/waterwheel.agent.v1.SyncService/Sync":   Cluster,
+	"/waterwheel.agent.v1.EnrolService/Enrol":    Nobody,
+	"/waterwheel.agent.v1.EnrolService/Reattest": Nobody,
+	"/waterwheel.agent.v1.EnrolService/Renew":    Cluster,
+	"/waterwheel.agent.v1.SyncService/Sync":      Cluster,
 
 	"/waterwheel.admin.v1.AdminService/IssueAdmin":      Admin,
 	"/waterwheel.admin.v1.TenantService/ListTenants":    Admin,

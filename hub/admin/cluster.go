@@ -122,11 +122,14 @@ func explainCluster(c store.Cluster, s Session, now time.Time) string {
 		return fmt.Sprintf("Removed on %s; its agent is not let in", c.RemovedAt.UTC().Format(time.DateOnly))
 	case c.State == store.ClusterInvited:
 		return "Waiting for its agent to join"
-	case !s.Up && !now.Before(c.CertNotAfter):
+	case !s.Up && !now.Before(c.CertNotAfter) && c.EnrolmentKey == "":
 		return fmt.Sprintf("Not connected, and its certificate ended %s: invite it again and give its agent the new token",
 			c.CertNotAfter.UTC().Format(time.RFC3339))
 	case s.Message != "":
 		return s.Message
+	case !s.Up && !now.Before(c.CertNotAfter):
+		return fmt.Sprintf("Not connected, and its certificate ended %s: its agent comes back by itself when it reaches the hub; "+
+			"invite the cluster again only if the agent's identity is lost", c.CertNotAfter.UTC().Format(time.RFC3339))
 	case !s.Up && s.LastSeen.IsZero():
 		return "Not connected since the hub started"
 	case !s.Up:

@@ -52,7 +52,14 @@ func (e *enrolment) Enrol(ctx context.Context, req *agentv1.EnrolRequest) (*agen
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	got, err := m.enrol(ctx, req.GetToken(), pub)
+	enrolment := "" // of an agent that has none
+	if key := req.GetEnrolmentKey(); len(key) > 0 {
+		claim := identity.Claim{Purpose: identity.ToEnrol, Subject: req.GetToken(), CSR: req.GetCsr()}
+		if enrolment, err = m.proven(ctx, claim, pub, key); err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+	}
+	got, err := m.enrol(ctx, req.GetToken(), pub, enrolment)
 	if err != nil {
 		return nil, m.refuse("Enrol", err)
 	}
@@ -92,8 +99,8 @@ type enrolled struct {
 	chain   []*x509.Certificate
 }
 
-// enrol trades a token for a certificate.
-func (m *Members) enrol(ctx context.Context, token string, pub *ecdsa.PublicKey) (enrolled, error) {
+// enrol trades a token for a certificate, and records the hash of the enrolment key, if there is one.
+func (m *Members) enrol(ctx context.Context, token string, pub *ecdsa.PublicKey, enrolment string) (enrolled, error) {
 	hash, ok := tokenHash(token)
 	if !ok {
 		return enrolled{}, ErrTokenUnknown
@@ -104,7 +111,8 @@ func (m *Members) enrol(ctx context.Context, token string, pub *ecdsa.PublicKey)
 	}
 	// A first look, so that nothing is signed or written for a token that buys nothing.
 	view := m.store.View()
-	if chain, err := redeem(&view, hash, keyHash, time.Now()); err != nil || chain != nil {
+	keys := shown{keyHash, enrolment}
+	if chain, err := redeem(&view, hash, keys, time.Now()); err != nil || chain != nil {
 		return m.answer(&view, hash, chain, err)
 	}
 	t, _ := view.Token(hash)
@@ -115,17 +123,17 @@ func (m *Members) enrol(ctx context.Context, token string, pub *ecdsa.PublicKey)
 	var got enrolled
 	_, err = m.store.Write(ctx, audit("token", "cluster.enrol", t.ClusterUID, keyHash), func(txn *store.Txn) error {
 		// The same question again: another caller may have come first.
-		if got.chain, err = redeem(txn, hash, keyHash, txn.Now()); err != nil || got.chain != nil {
+		if got.chain, err = redeem(txn, hash, keys, txn.Now()); err != nil || got.chain != nil {
 			return errors.Join(err, errAnswered)
 		}
 		t, _ := txn.Token(hash)
-		t.UsedAt, t.KeyHash, t.Chain = txn.Now(), keyHash, raw(chain)
+		t.UsedAt, t.KeyHash, t.EnrolmentKey, t.Chain = txn.Now(), keyHash, enrolment, raw(chain)
 		txn.PutToken(t)
 		c, _ := txn.Cluster(t.ClusterUID)
-		if c.KeyHash != keyHash {
-			c.SiteUID = "" // another key is another directory: the site is recorded anew
+		if !keys.of(c) {
+			c.SiteUID = "" // other keys are another directory: the site is recorded anew
 		}
-		c.State, c.JoinedAt, c.KeyHash = store.ClusterJoined, txn.Now(), keyHash
+		c.State, c.JoinedAt, c.KeyHash, c.EnrolmentKey = store.ClusterJoined, txn.Now(), keyHash, enrolment
 		c.CertSerial, c.CertNotAfter = identity.SerialOf(chain[0]), chain[0].NotAfter
 		txn.PutCluster(c)
 		got = enrolled{cluster: c, chain: chain}
@@ -164,8 +172,29 @@ type reader interface {
 	Cluster(uid string) (store.Cluster, bool)
 }
 
-// redeem says what a token buys for a key: the chain that it bought before, or nil and nil: a new one.
-func redeem(r reader, hash, keyHash string, now time.Time) ([]*x509.Certificate, error) {
+// shown is the hashes of the keys that come with a token.
+type shown struct {
+	certificate string
+	enrolment   string // "": none
+}
+
+// of tells whether a cluster joined with these: its certificates' keys change, its enrolment key does not.
+func (k shown) of(c store.Cluster) bool {
+	if c.EnrolmentKey != "" {
+		return c.EnrolmentKey == k.enrolment
+	}
+
+	return c.KeyHash == k.certificate
+}
+
+// used tells whether it was these that a token was used with. An agent that had no enrolment key then may have one now.
+func (k shown) used(t store.Token) bool {
+	return subtle.ConstantTimeCompare([]byte(t.KeyHash), []byte(k.certificate)) == 1 &&
+		(t.EnrolmentKey == "" || t.EnrolmentKey == k.enrolment)
+}
+
+// redeem says what a token buys for keys: the chain that it bought before, or nil and nil: a new one.
+func redeem(r reader, hash string, keys shown, now time.Time) ([]*x509.Certificate, error) {
 	t, known := r.Token(hash)
 	if !known {
 		return nil, ErrTokenUnknown
@@ -187,7 +216,7 @@ func redeem(r reader, hash, keyHash string, now time.Time) ([]*x509.Certificate,
 
 		return nil, nil
 	}
-	if subtle.ConstantTimeCompare([]byte(t.KeyHash), []byte(keyHash)) != 1 {
+	if !keys.used(t) {
 		return nil, ErrTokenUsed
 	}
 	chain, err := parse(t.Chain)
@@ -217,7 +246,7 @@ func (m *Members) renew(ctx context.Context, caller identity.Peer, pub *ecdsa.Pu
 		if err := standing(c); err != nil {
 			return err
 		}
-		if age := txn.Now().Sub(c.CertNotAfter.Add(-m.life)); 0 <= age && age < min(minRenewal, m.life/4) {
+		if m.justGiven(c, txn.Now()) {
 			return ErrTooSoon
 		}
 		c.CertSerial, c.CertNotAfter = serial, chain[0].NotAfter
@@ -243,7 +272,7 @@ func (m *Members) issue(clusterUID string, pub *ecdsa.PublicKey) ([]*x509.Certif
 
 // refuse is the one place where an error becomes a gRPC status. What a caller can mend it is told; the rest is logged.
 func (m *Members) refuse(method string, err error) error {
-	for _, known := range []error{ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenVoid, ErrBanned, ErrNotFound} {
+	for _, known := range []error{ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenVoid, ErrUnproven, ErrClone, ErrBanned, ErrNotFound} {
 		if errors.Is(err, known) {
 			m.log.Warn("certificate refused", telemetry.KeyMethod, method, telemetry.Err(err))
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/hub/store"
@@ -28,12 +29,25 @@ type Members struct {
 	authority *Authority
 	store     *store.Store
 	life      time.Duration
+	count     func(outcome string) // of requests to reattest
 	log       *slog.Logger
+	sources   sources // of requests to reattest
+
+	mu       sync.Mutex           // guards suspects
+	suspects map[string]time.Time // clusters whose enrolment was last shown from another site, by uid
 }
 
-// NewMembers gives certificates of the given life to the agents that join.
-func NewMembers(a *Authority, s *store.Store, life time.Duration, log *slog.Logger) *Members {
-	return &Members{authority: a, store: s, life: life, log: log}
+// NewMembers gives certificates of the given life to the agents that join. reattests is told the outcome of each request
+// to reattest; nil: nobody counts them.
+func NewMembers(a *Authority, s *store.Store, life time.Duration, reattests func(outcome string), log *slog.Logger) *Members {
+	if reattests == nil {
+		reattests = func(string) {}
+	}
+
+	return &Members{
+		authority: a, store: s, life: life, count: reattests, log: log,
+		sources: sources{next: map[string]time.Time{}}, suspects: map[string]time.Time{},
+	}
 }
 
 // Invitation is what an agent needs to join. Token is shown once and kept nowhere.

@@ -37,6 +37,15 @@ type fleet struct {
 	store     *store.Store
 	members   *ca.Members
 	listener  *bufconn.Listener
+
+	mu       sync.Mutex // guards outcomes
+	outcomes []string   // of requests to reattest
+}
+
+func (f *fleet) count(outcome string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outcomes = append(f.outcomes, outcome)
 }
 
 // inFleet runs a test in a bubble with a fleet, which is closed before the bubble ends.
@@ -48,7 +57,7 @@ func inFleet(t *testing.T, test func(*testing.T, *fleet)) {
 		f := &fleet{t: t, listener: bufconn.Listen(1 << 20)}
 		f.authority = must(ca.Create(filepath.Join(dir, "ca"), "example.org"))(t)
 		f.store = must(store.Open(t.Context(), store.Options{Dir: dir, Init: true, Logger: log}))(t)
-		f.members = ca.NewMembers(f.authority, f.store, life, log)
+		f.members = ca.NewMembers(f.authority, f.store, life, f.count, log)
 		src := must(f.authority.HubSource(nil, log))(t)
 		server := grpc.NewServer(grpc.Creds(credentials.NewTLS(identity.ServerTLS(identity.Server{
 			Source: src, TrustDomain: "example.org", Check: f.members.Check, AllowAnonymous: true,
@@ -74,6 +83,12 @@ func inFleet(t *testing.T, test func(*testing.T, *fleet)) {
 			t.Errorf("closing the store: %v", err)
 		}
 	})
+}
+
+// pass lets false time pass.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // dial is a client with a certificate, or without one.

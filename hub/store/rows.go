@@ -62,7 +62,8 @@ type Cluster struct {
 	SiteUID      string // where it joined from
 	CertSerial   string
 	CertNotAfter time.Time
-	KeyHash      string // hex SHA-256 of the enrolment key's DER SPKI
+	KeyHash      string // of the key that its first certificate was asked for with
+	EnrolmentKey string `json:",omitempty"` // hash of the key that proves it after its certificate ended; empty: it has none
 	Banned       bool
 }
 
@@ -76,6 +77,8 @@ type Token struct {
 	KeyHash    string   // of the key that used it
 	Chain      [][]byte // DER, the certificate given, for a retry with the same key
 	Void       bool     // replaced by a later invitation
+
+	EnrolmentKey string `json:",omitempty"` // hash of the one that was shown with it
 }
 
 // Job is a declared job. A deleted one stays, Deleting, until its cluster reports it gone.

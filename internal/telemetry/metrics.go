@@ -34,6 +34,7 @@ type Hub struct {
 	DispatchSeconds prometheus.Histogram // from a commit to its rows on a stream
 	Divergence      prometheus.Counter   // digests of hub and agent that differed though they should not
 	AdminRequests   *Counter             // calls of the admin API, by method and code
+	Reattests       *Counter             // agents that asked to be let in after their certificate ended, by outcome
 }
 
 // NewHub makes and registers the hub's metrics. It panics if the registry has them already.
@@ -49,6 +50,7 @@ func NewHub(reg prometheus.Registerer) *Hub {
 		DispatchSeconds: m.seconds("hub_dispatch_seconds", "Seconds from a commit to its rows on a stream."),
 		Divergence:      m.counter("hub_divergence_total", "Digests of hub and agent that differed at the same revision."),
 		AdminRequests:   newCounter(reg, "hub_admin_requests_total", "Calls of the admin API, by method and code.", "method", "code"),
+		Reattests:       newCounter(reg, "hub_reattests_total", "Agents that asked for a certificate after theirs ended, by outcome.", "outcome"),
 	}
 }
 

@@ -75,6 +75,7 @@ func TestMetricsOfHubAndAgent(t *testing.T) {
 	hub.DispatchSeconds.Observe(0.003)
 	hub.AdminRequests.Inc("ApplyJob", "ok")
 	hub.Nacks.Inc("unknown_version")
+	hub.Reattests.Inc("given")
 	agent.Passes.Inc("InSync")
 	agent.Acts.Inc("StartRun", "done")
 	agent.Session.Set("connecting")
@@ -86,6 +87,7 @@ func TestMetricsOfHubAndAgent(t *testing.T) {
 		`waterwheel_hub_dispatch_seconds_count 1`,
 		`waterwheel_hub_admin_requests_total{code="ok",method="ApplyJob"} 1`,
 		`waterwheel_hub_nacks_total{reason="unknown_version"} 1`,
+		`waterwheel_hub_reattests_total{outcome="given"} 1`,
 		`waterwheel_agent_passes_total{situation="InSync"} 1`,
 		`waterwheel_agent_acts_total{kind="StartRun",outcome="done"} 1`,
 		`waterwheel_agent_session_state{state="connecting"} 0`,

@@ -26,6 +26,7 @@ type EnrolRequest struct {
 	xxx_hidden_Token        string                 `protobuf:"bytes,1,opt,name=token"`
 	xxx_hidden_Csr          []byte                 `protobuf:"bytes,2,opt,name=csr"`
 	xxx_hidden_AgentVersion string                 `protobuf:"bytes,3,opt,name=agent_version,json=agentVersion"`
+	xxx_hidden_EnrolmentKey []byte                 `protobuf:"bytes,4,opt,name=enrolment_key,json=enrolmentKey"`
 	unknownFields           protoimpl.UnknownFields
 	sizeCache               protoimpl.SizeCache
 }
@@ -76,6 +77,13 @@ func (x *EnrolRequest) GetAgentVersion() string {
 	return ""
 }
 
+func (x *EnrolRequest) GetEnrolmentKey() []byte {
+	if x != nil {
+		return x.xxx_hidden_EnrolmentKey
+	}
+	return nil
+}
+
 func (x *EnrolRequest) SetToken(v string) {
 	x.xxx_hidden_Token = v
 }
@@ -91,6 +99,13 @@ func (x *EnrolRequest) SetAgentVersion(v string) {
 	x.xxx_hidden_AgentVersion = v
 }
 
+func (x *EnrolRequest) SetEnrolmentKey(v []byte) {
+	if v == nil {
+		v = []byte{}
+	}
+	x.xxx_hidden_EnrolmentKey = v
+}
+
 type EnrolRequest_builder struct {
 	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
 
@@ -98,6 +113,9 @@ type EnrolRequest_builder struct {
 	// PKCS#10, DER. Its subject and names are ignored.
 	Csr          []byte
 	AgentVersion string
+	// Public part of the enrolment key, PKIX, DER: ECDSA on P-256. It is recorded with the cluster, for Reattest. Empty: from
+	// an agent that has none.
+	EnrolmentKey []byte
 }
 
 func (b0 EnrolRequest_builder) Build() *EnrolRequest {
@@ -107,6 +125,7 @@ func (b0 EnrolRequest_builder) Build() *EnrolRequest {
 	x.xxx_hidden_Token = b.Token
 	x.xxx_hidden_Csr = b.Csr
 	x.xxx_hidden_AgentVersion = b.AgentVersion
+	x.xxx_hidden_EnrolmentKey = b.EnrolmentKey
 	return m0
 }
 
@@ -393,15 +412,235 @@ func (b0 RenewResponse_builder) Build() *RenewResponse {
 	return m0
 }
 
+type ReattestRequest struct {
+	state                   protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_SpiffeId     string                 `protobuf:"bytes,1,opt,name=spiffe_id,json=spiffeId"`
+	xxx_hidden_Csr          []byte                 `protobuf:"bytes,2,opt,name=csr"`
+	xxx_hidden_EnrolmentKey []byte                 `protobuf:"bytes,3,opt,name=enrolment_key,json=enrolmentKey"`
+	xxx_hidden_SiteUid      string                 `protobuf:"bytes,4,opt,name=site_uid,json=siteUid"`
+	xxx_hidden_AgentVersion string                 `protobuf:"bytes,5,opt,name=agent_version,json=agentVersion"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
+}
+
+func (x *ReattestRequest) Reset() {
+	*x = ReattestRequest{}
+	mi := &file_waterwheel_agent_v1_enrol_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReattestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReattestRequest) ProtoMessage() {}
+
+func (x *ReattestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waterwheel_agent_v1_enrol_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *ReattestRequest) GetSpiffeId() string {
+	if x != nil {
+		return x.xxx_hidden_SpiffeId
+	}
+	return ""
+}
+
+func (x *ReattestRequest) GetCsr() []byte {
+	if x != nil {
+		return x.xxx_hidden_Csr
+	}
+	return nil
+}
+
+func (x *ReattestRequest) GetEnrolmentKey() []byte {
+	if x != nil {
+		return x.xxx_hidden_EnrolmentKey
+	}
+	return nil
+}
+
+func (x *ReattestRequest) GetSiteUid() string {
+	if x != nil {
+		return x.xxx_hidden_SiteUid
+	}
+	return ""
+}
+
+func (x *ReattestRequest) GetAgentVersion() string {
+	if x != nil {
+		return x.xxx_hidden_AgentVersion
+	}
+	return ""
+}
+
+func (x *ReattestRequest) SetSpiffeId(v string) {
+	x.xxx_hidden_SpiffeId = v
+}
+
+func (x *ReattestRequest) SetCsr(v []byte) {
+	if v == nil {
+		v = []byte{}
+	}
+	x.xxx_hidden_Csr = v
+}
+
+func (x *ReattestRequest) SetEnrolmentKey(v []byte) {
+	if v == nil {
+		v = []byte{}
+	}
+	x.xxx_hidden_EnrolmentKey = v
+}
+
+func (x *ReattestRequest) SetSiteUid(v string) {
+	x.xxx_hidden_SiteUid = v
+}
+
+func (x *ReattestRequest) SetAgentVersion(v string) {
+	x.xxx_hidden_AgentVersion = v
+}
+
+type ReattestRequest_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	// The cluster that the ended SVID is of.
+	SpiffeId string
+	// PKCS#10, DER, of the new SVID's key, which is not the enrolment key.
+	Csr []byte
+	// As at Enrol; the hub knows its hash.
+	EnrolmentKey []byte
+	// Where the agent's records are: see Hello.site_uid.
+	SiteUid      string
+	AgentVersion string
+}
+
+func (b0 ReattestRequest_builder) Build() *ReattestRequest {
+	m0 := &ReattestRequest{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_SpiffeId = b.SpiffeId
+	x.xxx_hidden_Csr = b.Csr
+	x.xxx_hidden_EnrolmentKey = b.EnrolmentKey
+	x.xxx_hidden_SiteUid = b.SiteUid
+	x.xxx_hidden_AgentVersion = b.AgentVersion
+	return m0
+}
+
+type ReattestResponse struct {
+	state               protoimpl.MessageState `protogen:"opaque.v1"`
+	xxx_hidden_Chain    [][]byte               `protobuf:"bytes,1,rep,name=chain"`
+	xxx_hidden_Bundle   [][]byte               `protobuf:"bytes,2,rep,name=bundle"`
+	xxx_hidden_NotAfter *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=not_after,json=notAfter"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ReattestResponse) Reset() {
+	*x = ReattestResponse{}
+	mi := &file_waterwheel_agent_v1_enrol_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReattestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReattestResponse) ProtoMessage() {}
+
+func (x *ReattestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waterwheel_agent_v1_enrol_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+func (x *ReattestResponse) GetChain() [][]byte {
+	if x != nil {
+		return x.xxx_hidden_Chain
+	}
+	return nil
+}
+
+func (x *ReattestResponse) GetBundle() [][]byte {
+	if x != nil {
+		return x.xxx_hidden_Bundle
+	}
+	return nil
+}
+
+func (x *ReattestResponse) GetNotAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.xxx_hidden_NotAfter
+	}
+	return nil
+}
+
+func (x *ReattestResponse) SetChain(v [][]byte) {
+	x.xxx_hidden_Chain = v
+}
+
+func (x *ReattestResponse) SetBundle(v [][]byte) {
+	x.xxx_hidden_Bundle = v
+}
+
+func (x *ReattestResponse) SetNotAfter(v *timestamppb.Timestamp) {
+	x.xxx_hidden_NotAfter = v
+}
+
+func (x *ReattestResponse) HasNotAfter() bool {
+	if x == nil {
+		return false
+	}
+	return x.xxx_hidden_NotAfter != nil
+}
+
+func (x *ReattestResponse) ClearNotAfter() {
+	x.xxx_hidden_NotAfter = nil
+}
+
+type ReattestResponse_builder struct {
+	_ [0]func() // Prevents comparability and use of unkeyed literals for the builder.
+
+	Chain    [][]byte
+	Bundle   [][]byte
+	NotAfter *timestamppb.Timestamp
+}
+
+func (b0 ReattestResponse_builder) Build() *ReattestResponse {
+	m0 := &ReattestResponse{}
+	b, x := &b0, m0
+	_, _ = b, x
+	x.xxx_hidden_Chain = b.Chain
+	x.xxx_hidden_Bundle = b.Bundle
+	x.xxx_hidden_NotAfter = b.NotAfter
+	return m0
+}
+
 var File_waterwheel_agent_v1_enrol_proto protoreflect.FileDescriptor
 
 const file_waterwheel_agent_v1_enrol_proto_rawDesc = "" +
 	"\n" +
-	"\x1fwaterwheel/agent/v1/enrol.proto\x12\x13waterwheel.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"[\n" +
+	"\x1fwaterwheel/agent/v1/enrol.proto\x12\x13waterwheel.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x01\n" +
 	"\fEnrolRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12#\n" +
-	"\ragent_version\x18\x03 \x01(\tR\fagentVersion\"\xb6\x01\n" +
+	"\ragent_version\x18\x03 \x01(\tR\fagentVersion\x12#\n" +
+	"\renrolment_key\x18\x04 \x01(\fR\fenrolmentKey\"\xb6\x01\n" +
 	"\rEnrolResponse\x12\x14\n" +
 	"\x05chain\x18\x01 \x03(\fR\x05chain\x12\x16\n" +
 	"\x06bundle\x18\x02 \x03(\fR\x06bundle\x12\x1b\n" +
@@ -413,33 +652,49 @@ const file_waterwheel_agent_v1_enrol_proto_rawDesc = "" +
 	"\rRenewResponse\x12\x14\n" +
 	"\x05chain\x18\x01 \x03(\fR\x05chain\x12\x16\n" +
 	"\x06bundle\x18\x02 \x03(\fR\x06bundle\x127\n" +
-	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter2\xae\x01\n" +
+	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"\xa5\x01\n" +
+	"\x0fReattestRequest\x12\x1b\n" +
+	"\tspiffe_id\x18\x01 \x01(\tR\bspiffeId\x12\x10\n" +
+	"\x03csr\x18\x02 \x01(\fR\x03csr\x12#\n" +
+	"\renrolment_key\x18\x03 \x01(\fR\fenrolmentKey\x12\x19\n" +
+	"\bsite_uid\x18\x04 \x01(\tR\asiteUid\x12#\n" +
+	"\ragent_version\x18\x05 \x01(\tR\fagentVersion\"y\n" +
+	"\x10ReattestResponse\x12\x14\n" +
+	"\x05chain\x18\x01 \x03(\fR\x05chain\x12\x16\n" +
+	"\x06bundle\x18\x02 \x03(\fR\x06bundle\x127\n" +
+	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter2\x87\x02\n" +
 	"\fEnrolService\x12N\n" +
 	"\x05Enrol\x12!.waterwheel.agent.v1.EnrolRequest\x1a\".waterwheel.agent.v1.EnrolResponse\x12N\n" +
-	"\x05Renew\x12!.waterwheel.agent.v1.RenewRequest\x1a\".waterwheel.agent.v1.RenewResponseB\xe3\x01\n" +
+	"\x05Renew\x12!.waterwheel.agent.v1.RenewRequest\x1a\".waterwheel.agent.v1.RenewResponse\x12W\n" +
+	"\bReattest\x12$.waterwheel.agent.v1.ReattestRequest\x1a%.waterwheel.agent.v1.ReattestResponseB\xe3\x01\n" +
 	"\x17com.waterwheel.agent.v1B\n" +
 	"EnrolProtoP\x01ZIgithub.com/waterwheel-io/waterwheel/proto/gen/waterwheel/agent/v1;agentv1\xa2\x02\x03WAX\xaa\x02\x13Waterwheel.Agent.V1\xca\x02\x13Waterwheel\\Agent\\V1\xe2\x02\x1fWaterwheel\\Agent\\V1\\GPBMetadata\xea\x02\x15Waterwheel::Agent::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
-var file_waterwheel_agent_v1_enrol_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_waterwheel_agent_v1_enrol_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_waterwheel_agent_v1_enrol_proto_goTypes = []any{
 	(*EnrolRequest)(nil),          // 0: waterwheel.agent.v1.EnrolRequest
 	(*EnrolResponse)(nil),         // 1: waterwheel.agent.v1.EnrolResponse
 	(*RenewRequest)(nil),          // 2: waterwheel.agent.v1.RenewRequest
 	(*RenewResponse)(nil),         // 3: waterwheel.agent.v1.RenewResponse
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*ReattestRequest)(nil),       // 4: waterwheel.agent.v1.ReattestRequest
+	(*ReattestResponse)(nil),      // 5: waterwheel.agent.v1.ReattestResponse
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_waterwheel_agent_v1_enrol_proto_depIdxs = []int32{
-	4, // 0: waterwheel.agent.v1.EnrolResponse.not_after:type_name -> google.protobuf.Timestamp
-	4, // 1: waterwheel.agent.v1.RenewResponse.not_after:type_name -> google.protobuf.Timestamp
-	0, // 2: waterwheel.agent.v1.EnrolService.Enrol:input_type -> waterwheel.agent.v1.EnrolRequest
-	2, // 3: waterwheel.agent.v1.EnrolService.Renew:input_type -> waterwheel.agent.v1.RenewRequest
-	1, // 4: waterwheel.agent.v1.EnrolService.Enrol:output_type -> waterwheel.agent.v1.EnrolResponse
-	3, // 5: waterwheel.agent.v1.EnrolService.Renew:output_type -> waterwheel.agent.v1.RenewResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: waterwheel.agent.v1.EnrolResponse.not_after:type_name -> google.protobuf.Timestamp
+	6, // 1: waterwheel.agent.v1.RenewResponse.not_after:type_name -> google.protobuf.Timestamp
+	6, // 2: waterwheel.agent.v1.ReattestResponse.not_after:type_name -> google.protobuf.Timestamp
+	0, // 3: waterwheel.agent.v1.EnrolService.Enrol:input_type -> waterwheel.agent.v1.EnrolRequest
+	2, // 4: waterwheel.agent.v1.EnrolService.Renew:input_type -> waterwheel.agent.v1.RenewRequest
+	4, // 5: waterwheel.agent.v1.EnrolService.Reattest:input_type -> waterwheel.agent.v1.ReattestRequest
+	1, // 6: waterwheel.agent.v1.EnrolService.Enrol:output_type -> waterwheel.agent.v1.EnrolResponse
+	3, // 7: waterwheel.agent.v1.EnrolService.Renew:output_type -> waterwheel.agent.v1.RenewResponse
+	5, // 8: waterwheel.agent.v1.EnrolService.Reattest:output_type -> waterwheel.agent.v1.ReattestResponse
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_waterwheel_agent_v1_enrol_proto_init() }
@@ -453,7 +708,7 @@ func file_waterwheel_agent_v1_enrol_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waterwheel_agent_v1_enrol_proto_rawDesc), len(file_waterwheel_agent_v1_enrol_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

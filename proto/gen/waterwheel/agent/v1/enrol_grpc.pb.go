@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EnrolService_Enrol_FullMethodName = "/waterwheel.agent.v1.EnrolService/Enrol"
-	EnrolService_Renew_FullMethodName = "/waterwheel.agent.v1.EnrolService/Renew"
+	EnrolService_Enrol_FullMethodName    = "/waterwheel.agent.v1.EnrolService/Enrol"
+	EnrolService_Renew_FullMethodName    = "/waterwheel.agent.v1.EnrolService/Renew"
+	EnrolService_Reattest_FullMethodName = "/waterwheel.agent.v1.EnrolService/Reattest"
 )
 
 // EnrolServiceClient is the client API for EnrolService service.
@@ -28,12 +29,21 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // EnrolService gives and renews the agents' SVIDs.
+//
+// Where an enrolment key is shown, the call's metadata carries under waterwheel-proof-bin a signature by it (ECDSA on
+// SHA-256, ASN.1) over, each with its length in 4 bytes before it: the words "waterwheel enrol v1" or "waterwheel
+// reattest v1", 32 bytes of keying material exported from this TLS connection under the label
+// "EXPORTER-waterwheel-enrolment" without context, the hub's SPIFFE ID, the token or the cluster's SPIFFE ID, the site
+// uid (empty at Enrol), and the csr. So it is good on this connection, to this hub, for this request alone.
 type EnrolServiceClient interface {
 	// Enrol carries its own proof, a join token, and needs no client certificate.
-	// The same token with the same key gets the same certificate again.
+	// The same token with the same keys gets the same certificate again.
 	Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error)
 	// Renew needs the cluster's current SVID.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// Reattest carries its own proof, of the enrolment key, and needs no client certificate: it is for an agent whose
+	// SVID ended while it could not reach the hub.
+	Reattest(ctx context.Context, in *ReattestRequest, opts ...grpc.CallOption) (*ReattestResponse, error)
 }
 
 type enrolServiceClient struct {
@@ -64,17 +74,36 @@ func (c *enrolServiceClient) Renew(ctx context.Context, in *RenewRequest, opts .
 	return out, nil
 }
 
+func (c *enrolServiceClient) Reattest(ctx context.Context, in *ReattestRequest, opts ...grpc.CallOption) (*ReattestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReattestResponse)
+	err := c.cc.Invoke(ctx, EnrolService_Reattest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EnrolServiceServer is the server API for EnrolService service.
 // All implementations must embed UnimplementedEnrolServiceServer
 // for forward compatibility.
 //
 // EnrolService gives and renews the agents' SVIDs.
+//
+// Where an enrolment key is shown, the call's metadata carries under waterwheel-proof-bin a signature by it (ECDSA on
+// SHA-256, ASN.1) over, each with its length in 4 bytes before it: the words "waterwheel enrol v1" or "waterwheel
+// reattest v1", 32 bytes of keying material exported from this TLS connection under the label
+// "EXPORTER-waterwheel-enrolment" without context, the hub's SPIFFE ID, the token or the cluster's SPIFFE ID, the site
+// uid (empty at Enrol), and the csr. So it is good on this connection, to this hub, for this request alone.
 type EnrolServiceServer interface {
 	// Enrol carries its own proof, a join token, and needs no client certificate.
-	// The same token with the same key gets the same certificate again.
+	// The same token with the same keys gets the same certificate again.
 	Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error)
 	// Renew needs the cluster's current SVID.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// Reattest carries its own proof, of the enrolment key, and needs no client certificate: it is for an agent whose
+	// SVID ended while it could not reach the hub.
+	Reattest(context.Context, *ReattestRequest) (*ReattestResponse, error)
 	mustEmbedUnimplementedEnrolServiceServer()
 }
 
@@ -90,6 +119,9 @@ func (UnimplementedEnrolServiceServer) Enrol(context.Context, *EnrolRequest) (*E
 }
 func (UnimplementedEnrolServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrolServiceServer) Reattest(context.Context, *ReattestRequest) (*ReattestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reattest not implemented")
 }
 func (UnimplementedEnrolServiceServer) mustEmbedUnimplementedEnrolServiceServer() {}
 func (UnimplementedEnrolServiceServer) testEmbeddedByValue()                      {}
@@ -148,6 +180,24 @@ func _EnrolService_Renew_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrolService_Reattest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReattestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrolServiceServer).Reattest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrolService_Reattest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrolServiceServer).Reattest(ctx, req.(*ReattestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EnrolService_ServiceDesc is the grpc.ServiceDesc for EnrolService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +212,10 @@ var EnrolService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _EnrolService_Renew_Handler,
+		},
+		{
+			MethodName: "Reattest",
+			Handler:    _EnrolService_Reattest_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
