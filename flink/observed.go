@@ -138,6 +138,7 @@ type REST struct {
 	Reachable    bool      // it answered this time
 	SilentSince  time.Time // since when it has not answered; zero when it does
 	Err          string    // of the last try
+	OtherKeys    bool      // what answers was started with other keys than this place would give it now: it can never be spoken to
 	FlinkVersion string
 	TaskManagers int32
 	SlotsTotal   int32

@@ -2,6 +2,8 @@ package flinkrest
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -34,6 +36,7 @@ func (c *Client) Observe(ctx context.Context, endpoint string, q flink.RESTQuery
 	err := c.get(ctx, endpoint, "/overview", &overview)
 	note(err)
 	if !answered(err) {
+		_, r.OtherKeys = errors.AsType[x509.UnknownAuthorityError](err)
 		return r
 	}
 	r.FlinkVersion, r.TaskManagers = overview.Version, overview.TaskManagers

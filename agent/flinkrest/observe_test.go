@@ -1,6 +1,10 @@
 package flinkrest_test
 
 import (
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -382,6 +386,23 @@ func TestAHealthyJobCostsNoCallForExceptions(t *testing.T) {
 func TestNothingToAskIsNotAsked(t *testing.T) {
 	if r := client().Observe(t.Context(), "", flink.RESTQuery{JobID: job1}); !cmp.Equal(r, flink.REST{}) {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestOtherKeysAreToldFromSilence(t *testing.T) {
+	answers := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
+	stranger := httptest.NewUnstartedServer(answers) // of an authority that the client has never heard of
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	stranger.StartTLS()
+	defer stranger.Close()
+	gone := httptest.NewTLSServer(answers)
+	gone.Close()
+	c := flinkrest.New(flinkrest.Config{HTTP: &http.Client{Transport: &http.Transport{}}})
+	if r := c.Observe(t.Context(), stranger.URL, flink.RESTQuery{}); r.Reachable || !r.OtherKeys {
+		t.Errorf("a server with other keys: %+v", r)
+	}
+	if r := c.Observe(t.Context(), gone.URL, flink.RESTQuery{}); r.Reachable || r.OtherKeys || r.Err == "" {
+		t.Errorf("a server that is gone: %+v", r)
 	}
 }
 

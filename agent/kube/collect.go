@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -28,7 +31,13 @@ func (r *Runtime) Collect(ctx context.Context, uid string, keep []flink.Run) err
 	for _, s := range spaces {
 		runs := s.seen(uid)
 		for _, x := range runs {
-			if slices.Contains(keep, x.run) || s.shows(x.run) || x.anchor == nil && len(x.ha) == 0 {
+			if slices.Contains(keep, x.run) {
+				if err := r.tryAgain(ctx, s, x); err != nil {
+					return fmt.Errorf("collect: %w", err)
+				}
+				continue
+			}
+			if s.shows(x.run) || x.anchor == nil && len(x.ha) == 0 {
 				continue
 			}
 			if err := r.collectRun(ctx, s, x.run); err != nil {
@@ -37,6 +46,43 @@ func (r *Runtime) Collect(ctx context.Context, uid string, keep []flink.Run) err
 		}
 		if err := r.jobService(ctx, s, uid, runs, keep); err != nil {
 			return fmt.Errorf("collect: %w", err)
+		}
+	}
+	return nil
+}
+
+// When pods are asked for again that could not be made.
+const (
+	refusedFor = 5 * time.Second
+	tryEvery   = 30 * time.Second
+	triedAgain = "waterwheel.dev/tried-again" // annotation of a Deployment: when they were last asked for
+)
+
+// tryAgain asks for the pods of a run that could not be made. Their controller tries ever more seldom, up to a quarter of an
+// hour, also when what stood against them, a quota for example, has gone; a Deployment that changes is tried at once.
+func (r *Runtime) tryAgain(ctx context.Context, s *space, x *seen) error {
+	for _, d := range []*appsv1.Deployment{x.jobManager, x.taskManager} {
+		if d == nil || d.DeletionTimestamp != nil {
+			continue
+		}
+		c := podsRefused(d)
+		if c == nil || !r.memo.tryNow(s.namespace+"/"+d.Name, c.LastTransitionTime.Time, time.Now()) {
+			continue
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, triedAgain, time.Now().UTC().Format(time.RFC3339))
+		_, err := r.client.AppsV1().Deployments(s.namespace).Patch(ctx, d.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Manager})
+		if err != nil && !over(err) {
+			return answered("Deployment "+d.Name, s.namespace, err)
+		}
+	}
+	return nil
+}
+
+// podsRefused is the condition of a Deployment whose pods could not be made; nil: they could.
+func podsRefused(d *appsv1.Deployment) *appsv1.DeploymentCondition {
+	for i := range d.Status.Conditions {
+		if c := &d.Status.Conditions[i]; c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return c
 		}
 	}
 	return nil

@@ -24,6 +24,7 @@ type memo struct {
 	readings map[string]*reading     // by namespace and anchor: what it says
 	others   map[string]bool         // by object: somebody else has one of that name
 	secrets  map[flink.Run]time.Time // when a run's Secret was last made, or was there
+	tried    map[string]time.Time    // by namespace and Deployment: when its pods were last asked for again
 }
 
 func objectKey(namespace string, o render.Object) string { return namespace + "/" + title(o) }
@@ -83,4 +84,18 @@ func (r *Runtime) madeLately(run flink.Run) bool {
 	r.memo.mu.Lock()
 	defer r.memo.mu.Unlock()
 	return time.Since(r.memo.secrets[run]) < secretSettles
+}
+
+// tryNow reports whether pods that could not be made since a time are to be asked for again, and takes it that they are.
+func (m *memo) tryNow(deployment string, refused, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(refused) < refusedFor || now.Sub(m.tried[deployment]) < tryEvery {
+		return false
+	}
+	if m.tried == nil || len(m.tried) >= maxMemo {
+		m.tried = map[string]time.Time{}
+	}
+	m.tried[deployment] = now
+	return true
 }

@@ -184,10 +184,8 @@ func (x *seen) processes(d *appsv1.Deployment, component string, wanted int) []f
 		words = "its Deployment is being deleted since " + clock(d.DeletionTimestamp.Time)
 		wanted = max(len(alive), 1) // it exists until the Deployment does not
 	default:
-		for _, c := range d.Status.Conditions {
-			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-				words = limited("its pod may not be made: " + c.Message)
-			}
+		if c := podsRefused(d); c != nil {
+			words = limited("its pod may not be made: " + c.Message)
 		}
 	}
 	for len(alive) < wanted {

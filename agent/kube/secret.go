@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -33,10 +34,7 @@ func (r *Runtime) masterSecret(ctx context.Context) ([]byte, error) {
 	if apierrors.IsNotFound(err) {
 		fresh := make([]byte, keys.MasterSize)
 		_, _ = rand.Read(fresh) // never fails
-		s, err = secrets.Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: r.cfg.Keys, Labels: map[string]string{render.LabelManagedBy: render.ManagedBy}},
-			Type:       corev1.SecretTypeOpaque, Immutable: new(true), Data: map[string][]byte{masterKey: fresh},
-		}, metav1.CreateOptions{FieldManager: Manager})
+		s, err = r.createMaster(ctx, fresh)
 		if apierrors.IsAlreadyExists(err) {
 			s, err = secrets.Get(ctx, r.cfg.Keys, metav1.GetOptions{})
 		}
@@ -49,6 +47,61 @@ func (r *Runtime) masterSecret(ctx context.Context) ([]byte, error) {
 	}
 	r.master = s.Data[masterKey]
 	return r.master, nil
+}
+
+// keysEvery is how often it is looked whether the master secret is still there.
+const keysEvery = 10 * time.Minute
+
+// keepKeys puts the master secret back where somebody deleted it: what knows it may be this process alone. It looks for the
+// last time when ctx ends.
+func (r *Runtime) keepKeys(ctx context.Context) {
+	tick := time.NewTicker(keysEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+			defer cancel()
+			r.putKeysBack(last)
+			return
+		}
+		r.putKeysBack(ctx)
+	}
+}
+
+// lastLook bounds what is still done when the agent ends.
+const lastLook = 3 * time.Second
+
+// putKeysBack makes the master secret again, as this process knows it, unless there is one.
+func (r *Runtime) putKeysBack(ctx context.Context) {
+	r.masterMu.Lock()
+	defer r.masterMu.Unlock()
+	if r.master == nil {
+		return // never used: there is nothing to keep
+	}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	s, err := r.client.CoreV1().Secrets(r.cfg.Namespace).Get(ctx, r.cfg.Keys, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		if s, err = r.createMaster(ctx, r.master); err == nil {
+			r.log.Warn("Secret of keys was deleted by somebody else; put back", "name", r.cfg.Keys)
+		}
+	}
+	switch {
+	case err != nil:
+		r.log.Warn("Secret of keys cannot be looked at", "name", r.cfg.Keys, "err", err)
+	case !bytes.Equal(s.Data[masterKey], r.master):
+		r.log.Error("Secret of keys was replaced by somebody else: an agent that starts cannot speak to the runs of now, and replaces them", "name", r.cfg.Keys)
+	}
+}
+
+// createMaster makes the Secret of the master secret.
+func (r *Runtime) createMaster(ctx context.Context, master []byte) (*corev1.Secret, error) {
+	return r.client.CoreV1().Secrets(r.cfg.Namespace).Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: r.cfg.Keys, Labels: map[string]string{render.LabelManagedBy: render.ManagedBy}},
+		Type:       corev1.SecretTypeOpaque, Immutable: new(true), Data: map[string][]byte{masterKey: master},
+	}, metav1.CreateOptions{FieldManager: Manager})
 }
 
 // createSecret makes the run's Secret unless it is there. It is never read.

@@ -113,7 +113,7 @@ func (w *world) judgeEnd(a plan.EndRun, p plan.Plan) {
 	r := w.find(a.Run)
 	c := w.mem.Current
 	decided := c != nil && c.Run == a.Run && c.End != nil // what comes up between an end and its being carried out changes nothing
-	if !decided && r != nil && r.kube != nil && !r.silent.IsZero() && r.leads(w.now) && r.job != nil && !flink.JobTerminal(r.job.state) && !w.order.Deleted {
+	if !decided && r != nil && r.kube != nil && !r.silent.IsZero() && !r.strange && r.leads(w.now) && r.job != nil && !flink.JobTerminal(r.job.state) && !w.order.Deleted {
 		w.sin("%s is ended as %s although its JobManager leads: %s", a.Run, p.Situation, p.Status.Message)
 	}
 	if r == nil || r.job == nil || flink.JobTerminal(r.job.state) || !r.silent.IsZero() {

@@ -14,6 +14,7 @@ const (
 	lookAgain   = time.Minute            // at the latest
 	staleAfter  = 30 * time.Second       // an observation older than this is not acted upon
 	silentAfter = 2 * time.Minute        // a JobManager silent this long is lost
+	keysAfter   = time.Minute            // one whose REST has other keys than ours is replaced after so long
 	warmLimit   = 5 * time.Minute        // a run that does not get ready is given up
 	proofLimit  = 5 * time.Second        // Flink's word on where a job came from may be this much later than its tasks
 	stopLimit   = 15 * time.Minute       // a savepoint that takes longer is told as a trouble

@@ -44,6 +44,8 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 	switch {
 	case h.Err != "":
 		return ""
+	case s.REST.OtherKeys && p.silence(s) >= keysAfter:
+		return "its REST has other keys than the agent: the agent's Secret of keys was deleted or replaced, and nothing of this run can be changed any more"
 	case c.HAFault == faultData && (!s.JobManager.Exists() || s.REST.JobsListed || !p.renewed(h, leaseQuick)):
 		return "its high availability data was deleted, and its JobManager does not have the job any more"
 	case !s.JobManager.Exists() && !h.Graph:
@@ -221,6 +223,9 @@ func (p *pass) silentHA(c *RunRecord, s flink.RunObserved) Plan {
 	stalled := ""
 	msg := fmt.Sprintf("Run %s's JobManager has not answered for %s%s", c.Run, age(silence), restarts)
 	switch {
+	case s.REST.OtherKeys:
+		msg += fmt.Sprintf("; it has other keys than the agent, whose Secret of keys was deleted or replaced: if that stays, after %s it is replaced by a run with new keys, from its newest checkpoint",
+			age(keysAfter))
 	case s.JobManager.Waiting != "":
 		msg += "; once it works it goes on by itself from " + p.lastSeen(c)
 	case h.Err != "":

@@ -319,8 +319,10 @@ func (s *script) kill(rest string) error {
 		r.job = nil
 	case "rest":
 		r.silent = s.w.now
+	case "keys":
+		r.silent, r.strange = s.w.now, true
 	default:
-		return fmt.Errorf("kill jm, tm, all or rest")
+		return fmt.Errorf("kill jm, tm, all, rest or keys")
 	}
 	return nil
 }

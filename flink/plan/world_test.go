@@ -96,6 +96,7 @@ type run struct {
 	jm       *process
 	tms      []*process
 	silent   time.Time // since when its REST does not answer
+	strange  bool      // it does not because its keys are not the agent's
 	job      *job
 	others   []string
 	triggers map[string]*trigger
@@ -424,7 +425,7 @@ func (w *world) see(r *run, triggerID string) flink.RunObserved {
 	o.Endpoint = "http://127.0.0.1:8081"
 	o.REST = flink.REST{Asked: true, SilentSince: r.silent}
 	if !r.reachable(w.now) {
-		o.REST.Err = "connection refused"
+		o.REST.Err, o.REST.OtherKeys = "connection refused", r.strange
 		if o.REST.SilentSince.IsZero() {
 			o.REST.SilentSince = r.quiet()
 		}
