@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/waterwheel-io/waterwheel/agent/enrol"
 	"github.com/waterwheel-io/waterwheel/agent/flinkrest"
@@ -21,6 +22,10 @@ import (
 
 // tokenKey is where the join token stands in its Secret.
 const tokenKey = "token"
+
+// tokenStays is how long the Secret of a used token is left: an agent that waits for one may use it before Helm, which
+// has just made it, has seen that it is there, and Helm would wait for it until it gives the upgrade up.
+const tokenStays = 30 * time.Second
 
 // selector is by what the agent's pods are known, for those who may be called by them alone. The chart gives them these labels.
 func selector() map[string]string {
@@ -67,7 +72,7 @@ func (a *Agent) cluster(ctx context.Context, cfg Config, deps Deps) (place, erro
 	deps.Flink = flinkrest.New(flinkrest.Config{HTTP: rt.HTTPClient(nil), Logger: deps.Logger})
 	return place{
 		deps: deps, records: kept.Store, close: kept.Close,
-		enrol:     enrol.Config{Keeper: identity, Token: token},
+		enrol:     enrol.Config{Keeper: identity, Token: token, TokenStays: tokenStays},
 		stateRoot: func(tenant string) string { return tenants[tenant].StateRoot },
 		hold:      kept.Holds, shown: kept.PutStatus,
 		tasks: func(wake func(uid string)) []run.Task {
