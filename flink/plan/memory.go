@@ -69,14 +69,16 @@ type RunRecord struct {
 	Since      time.Time
 	PhaseSince time.Time
 
-	Intended    string         // snapshot path it starts from; empty: from nothing
-	Instead     flink.Snapshot // what it would have started from, had no restart named another; zero while that is not known for certain
-	StartReason string         // why from there, in words for people
-	Attempts    int            // of the current phase's act
-	TriedAt     time.Time      // when the last act was answered
-	LastErr     string         // of the last act
-	Exits       int            // how often its JobManager ended while it was warmed
-	Denied      *flink.Refusal // the last act's definite no
+	Intended string         // snapshot path it starts from; empty: from nothing
+	Instead  flink.Snapshot // what it would have started from, had no restart named another
+	// InsteadKnown says that Instead is known for certain; a zero one is none then.
+	InsteadKnown bool
+	StartReason  string         // why from there, in words for people
+	Attempts     int            // of the current phase's act
+	TriedAt      time.Time      // when the last act was answered
+	LastErr      string         // of the last act
+	Exits        int            // how often its JobManager ended while it was warmed
+	Denied       *flink.Refusal // the last act's definite no
 
 	Restored   string         // Flink's own word, read at the first RUNNING
 	Checkpoint flink.Snapshot // newest seen over REST: a lower bound for what its directory must hold

@@ -20,10 +20,20 @@ func (p *pass) startNamed(r *RunRecord) {
 		return
 	}
 	if c := p.m.Current; c != nil && c.End != nil && c.End.Listed {
-		r.Instead = p.m.Snapshot
+		r.Instead, r.InsteadKnown = p.m.Snapshot, true
 	}
 	p.m.StartedFrom = p.order.Restart
 	p.startedFrom(r.Intended)
+}
+
+// takeBackNamed forgets that a run was to start from the snapshot that a restart
+// named, since its job was never handed in: if that restart still counts last, the
+// next run starts from there, else from the job's own newest.
+func (p *pass) takeBackNamed(r *RunRecord) {
+	if !r.InsteadKnown || r.Phase == PhaseSubmitted || p.m.Snapshot.Path != r.Intended {
+		return
+	}
+	p.m.Snapshot, p.m.StartedFrom = r.Instead, 0
 }
 
 // backToOwn takes back the job's own newest snapshot after a start from one that a

@@ -296,6 +296,7 @@ func (p *pass) abandon(r *RunRecord, why string) Plan {
 		p.m.Next = nil
 		return p.wait(Switching, p.goingOn(), quick, "Gave up run %s: %s", r.Run, why)
 	}
+	p.takeBackNamed(r)
 	p.end(r, EndAbandoned, &flink.Cause{Message: why})
 	if r.End.Gone = !p.look(r).Alive(); r.End.Gone {
 		return p.wait(Ended, p.endState(), quick, "Gave up run %s: %s", r.Run, why)
