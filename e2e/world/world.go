@@ -150,6 +150,18 @@ func (w *World) Join(ctx context.Context, name string) (*Member, error) {
 	return m, w.StartAgent(ctx, m)
 }
 
+// Clone starts an agent elsewhere with all of a member's identity, and none of its records.
+func (w *World) Clone(ctx context.Context, m *Member) (*Member, error) {
+	dir := filepath.Join(w.Dir, m.Name+"-clone")
+	if err := os.CopyFS(filepath.Join(dir, "identity"), os.DirFS(filepath.Join(m.cfg.Dir, "identity"))); err != nil {
+		return nil, err
+	}
+	c := &Member{Name: m.Name + "-clone", Link: NewLink(&w.agents), Place: NewPlace(), cfg: m.cfg}
+	c.cfg.Dir = dir
+	w.Agents = append(w.Agents, c)
+	return c, w.StartAgent(ctx, c)
+}
+
 // StartAgent starts a member's agent over what an earlier life left.
 func (w *World) StartAgent(ctx context.Context, m *Member) error {
 	a, err := agent.New(ctx, m.cfg, agent.Deps{

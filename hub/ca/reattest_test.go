@@ -65,6 +65,7 @@ type done struct {
 func (done) ClientHandshake(_ context.Context, _ string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return c, credentials.TLSInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
+
 func (done) Info() credentials.ProtocolInfo            { return credentials.ProtocolInfo{SecurityProtocol: "tls"} }
 func (d done) Clone() credentials.TransportCredentials { return d }
 
