@@ -132,7 +132,7 @@ func (r *Runtime) jobService(ctx context.Context, s *space, uid string, runs []*
 	if err != nil {
 		return err
 	}
-	if drift, err := r.drift(s, want); err != nil || drift == "" {
+	if drift, err := r.drift(s, want); err != nil || drift == "" || s.othersService(want) {
 		return err
 	}
 	if _, _, ok := s.live("Service", want.Name); !ok {
