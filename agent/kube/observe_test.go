@@ -22,7 +22,7 @@ func TestQuotasAreTheRoomAndSayWhyPodsAreNotMade(t *testing.T) {
 	c := newCluster(t)
 	for name, hard := range map[string]corev1.ResourceList{
 		"jobs": {corev1.ResourceLimitsMemory: resource.MustParse("5Gi"), corev1.ResourceRequestsMemory: resource.MustParse("4Gi")},
-		"pods": {corev1.ResourcePods: resource.MustParse("1")},
+		"pods": {corev1.ResourcePods: resource.MustParse("1"), corev1.ResourceServicesNodePorts: resource.MustParse("0")}, // the latter to be tried
 	} {
 		q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
 		if _, err := c.admin.CoreV1().ResourceQuotas(c.namespace).Create(t.Context(), q, metav1.CreateOptions{}); err != nil {
@@ -41,11 +41,9 @@ func TestQuotasAreTheRoomAndSayWhyPodsAreNotMade(t *testing.T) {
 	}
 	c.eventually("the tightest counts", is)
 	c.eventually("quotas are in force", func() string {
-		q, err := c.admin.CoreV1().ResourceQuotas(c.namespace).Get(t.Context(), "pods", metav1.GetOptions{})
-		if err != nil || len(q.Status.Hard) == 0 {
-			return "not yet"
-		}
-		return ""
+		probe := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80}}}}
+		_, err := c.admin.CoreV1().Services(c.namespace).Create(t.Context(), probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return exceeds("pods", err)
 	})
 	a.ensure(l)
 	c.eventually("pods that may not be made say so", func() string {
@@ -186,14 +184,16 @@ func TestAJobInSyncCostsNoRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pass() // makes the job's Service
-	before := asked.Load()
-	for range 100 {
-		pass()
-	}
-	if n := asked.Load() - before; n != 0 {
-		t.Errorf("%d requests for a job in sync", n)
-	}
+	c.eventually("a job in sync costs no request", func() string { // its Service is made first, and seen
+		before := asked.Load()
+		for range 100 {
+			pass()
+		}
+		if n := asked.Load() - before; n != 0 {
+			return fmt.Sprintf("%d requests", n)
+		}
+		return ""
+	})
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

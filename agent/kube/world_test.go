@@ -49,7 +49,7 @@ func withServer(m *testing.M) int {
 const (
 	agentUser = "waterwheel-agent"
 	image     = "flink:2.3"
-	soon      = 30 * time.Second
+	soon      = time.Minute // on a machine that is busy with builds
 )
 
 var spaces atomic.Int32
@@ -175,9 +175,14 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// eventually waits until wrong says nothing any more.
 func (c *cluster) eventually(what string, wrong func() string) {
 	c.t.Helper()
+	eventually(c.t, what, wrong)
+}
+
+// eventually waits until wrong says nothing any more.
+func eventually(t testing.TB, what string, wrong func() string) {
+	t.Helper()
 	deadline := time.NewTimer(soon)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -190,9 +195,21 @@ func (c *cluster) eventually(what string, wrong func() string) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			c.t.Fatalf("%s: %s", what, words)
+			t.Fatalf("not within %s: %s: %s", soon, what, words)
 		}
 	}
+}
+
+// take waits for what comes from elsewhere.
+func take[T any](t testing.TB, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(soon):
+		t.Fatalf("not within %s: %s", soon, what)
+	}
+	panic("unreachable")
 }
 
 // uid makes the uid of a job, 32 digits.
@@ -207,11 +224,19 @@ func launchOf(uid string, run int32) flink.Launch {
 	return flink.Launch{Run: flink.Run{UID: uid, Term: 1, Run: run}, Tenant: "team", Name: "clicks", Spec: spec, Generation: 3, Restart: 1}
 }
 
+// ensure brings a run up, and returns when this agent's own watches show it as it was made: they may lag behind.
 func (a *agent) ensure(l flink.Launch) {
 	a.t.Helper()
 	if err := a.Ensure(a.t.Context(), l); err != nil {
 		a.t.Fatal(err)
 	}
+	eventually(a.t, "run "+l.Run.Name()+" is seen as it was made", func() string {
+		o, _ := a.look(l.Run)
+		if o.Launch == nil || len(o.Drift) != 0 {
+			return fmt.Sprintf("launch %+v, drift %v", o.Launch, o.Drift)
+		}
+		return ""
+	})
 }
 
 // look observes a job and finds one run of it.
