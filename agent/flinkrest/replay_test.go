@@ -145,10 +145,11 @@ func errorsBody(texts ...string) string {
 }
 
 func client() *flinkrest.Client {
-	return flinkrest.New(flinkrest.Config{Timeout: 5 * time.Second})
+	return flinkrest.New(flinkrest.Config{Timeout: time.Minute, ObserveTimeout: 3 * time.Minute})
 }
 
+// hasty gives up on what hangs, and not on what a busy machine answers late.
 func hasty() *flinkrest.Client {
-	d := 100 * time.Millisecond
+	d := time.Second
 	return flinkrest.New(flinkrest.Config{Timeout: d, ObserveTimeout: 3 * d, ProgramTimeout: d})
 }
