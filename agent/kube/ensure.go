@@ -240,11 +240,9 @@ func (e *ensuring) create(ctx context.Context, want render.Object) (made bool, e
 	return true, nil
 }
 
-// created takes what the cluster made of an object that was created: nearly always what was asked for, and then the cheaper
-// look at it is enough. What that passes over, a zero where something else stands, is found as drift.
+// created takes what the cluster made of an object that was created.
 func (e *ensuring) created(want, done render.Object) error {
-	done.GetObjectKind().SetGroupVersionKind(want.GetObjectKind().GroupVersionKind())
-	if equality.Semantic.DeepDerivative(want, done) {
+	if asAsked(want, done) {
 		e.memo.yield(e.space.namespace, want, nil)
 		return nil
 	}
@@ -258,6 +256,14 @@ func (e *ensuring) created(want, done render.Object) error {
 	}
 	e.accept(e.space, want, w, have)
 	return nil
+}
+
+// asAsked reports whether the cluster made of a new object what was asked for. It looks at done as it is, which is much
+// cheaper than a comparison field by field, and passes over a zero where something else stands now: that is found as drift.
+func asAsked(want, done render.Object) bool {
+	done.GetObjectKind().SetGroupVersionKind(want.GetObjectKind().GroupVersionKind()) // an answer's kind is that of its Go type
+	done.SetCreationTimestamp(want.GetCreationTimestamp())
+	return equality.Semantic.DeepDerivative(want, done)
 }
 
 // applyTo applies an object and waits until the watches show it.
