@@ -216,7 +216,10 @@ func (r *Reconciler) pass(ctx context.Context, j *job) (next time.Time, known bo
 	order := r.effective(rec.Order)
 	seen, err := r.cfg.Observe(ctx, order, rec.Memory)
 	if err != nil {
-		return time.Time{}, true, errors.Join(err, r.unseen(ctx, j, rec.Memory, order, seen, err))
+		if ctx.Err() == nil {
+			err = errors.Join(err, r.unseen(ctx, j, rec.Memory, order, seen, err))
+		}
+		return time.Time{}, true, err
 	}
 	j.blind = time.Time{}
 	seen.Room.MemoryUsed += r.claims.others(j.uid)
@@ -257,7 +260,7 @@ func (r *Reconciler) unseen(ctx context.Context, j *job, m plan.Memory, order fl
 	if j.blind.IsZero() {
 		j.blind = now
 	}
-	if now.Sub(j.blind) < blindLimit || ctx.Err() != nil {
+	if now.Sub(j.blind) < blindLimit {
 		return nil
 	}
 	seen.At, seen.Blind = now, why.Error()
