@@ -22,6 +22,10 @@ const lookAgain = time.Second
 // End implements reconcile.Runtime. What Flink has put down of the run's
 // checkpoints stays until Collect; the job's graph goes, so that nothing can
 // start the job again under this run's name.
+//
+// Where Kubernetes was just about to make a pod of it, that pod may be seen for
+// a moment after End has returned. It finds neither its configuration nor the
+// graph, so it runs nothing, and goes with its owner.
 func (r *Runtime) End(ctx context.Context, run flink.Run) error {
 	spaces, err := r.settled(run.UID)
 	if err != nil {

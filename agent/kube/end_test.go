@@ -36,10 +36,10 @@ func TestEndLeavesTheRecordOfCheckpointsUntilItIsCollected(t *testing.T) {
 	if got := c.maps(old.Run); !slices.Equal(got, []string{render.CheckpointConfigMap(old.Run)}) {
 		t.Errorf("left of the ended run: %v", got)
 	}
-	if pods := c.pods(old.Run); len(pods) != 0 {
-		t.Errorf("%d pods are left", len(pods))
-	}
-	c.eventually("what the anchor owned goes", func() string {
+	c.eventually("what the anchor and its Deployments owned goes", func() string {
+		if pods := c.pods(old.Run); len(pods) != 0 {
+			return fmt.Sprintf("%d pods are left", len(pods))
+		}
 		for name := range c.versions() {
 			if strings.Contains(name, render.Name(old.Run)) {
 				return name
@@ -237,9 +237,12 @@ func TestTheJobsServiceLeadsToItsCurrentRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := leads(); !strings.Contains(got, "not found") {
-		t.Errorf("after the job is gone: %s", got)
-	}
+	c.eventually("the Service goes once the job is seen to be gone", func() string {
+		if got := leads(); !strings.Contains(got, "not found") {
+			return "it leads to " + got
+		}
+		return ""
+	})
 	// Another's Service of that name stays another's.
 	theirs := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "clicks-rest"}, Spec: corev1.ServiceSpec{Selector: map[string]string{render.LabelRun: "theirs"}, Ports: []corev1.ServicePort{{Port: 80}}}}
 	if _, err := services.Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
