@@ -176,12 +176,7 @@ func TestEndReturnsWhenNoPodIsLeft(t *testing.T) {
 	defer giveUp()
 	ended := make(chan error, 1)
 	go func() { ended <- a.End(ctx, l.Run) }()
-	c.eventually("all but that pod are gone", func() string {
-		if left := c.pods(l.Run); len(left) != 1 || left[0].DeletionTimestamp == nil {
-			return fmt.Sprintf("%d pods", len(left))
-		}
-		return ""
-	})
+	c.eventually("that pod is held up", func() string { return c.beingDeleted(l.Run, pod.Name) })
 	giveUp()
 	err := <-ended
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "pod "+pod.Name+" on node n1") {

@@ -308,6 +308,18 @@ func (c *cluster) pods(run flink.Run) []corev1.Pod {
 	return list.Items
 }
 
+// beingDeleted says why a pod of a run is not one that is being deleted. Others of its run may stay as long as it does:
+// the garbage collector looks at one that it came to know late when another has gone.
+func (c *cluster) beingDeleted(run flink.Run, pod string) string {
+	c.t.Helper()
+	for _, p := range c.pods(run) {
+		if p.Name == pod && p.DeletionTimestamp != nil {
+			return ""
+		}
+	}
+	return "it is not being deleted"
+}
+
 // flinkMaps makes the ConfigMaps that a JobManager of a run keeps, with the checkpoints named.
 func (c *cluster) flinkMaps(run flink.Run, checkpoints ...int64) {
 	c.t.Helper()
