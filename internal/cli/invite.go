@@ -89,8 +89,11 @@ func (v invitation) helm() string {
 		"--namespace " + shellWord(v.namespace) + " --create-namespace",
 	}
 	for _, s := range [][2]string{
-		{"hub.address", v.GetHubAddress()}, {"hub.trustDomain", v.GetTrustDomain()}, {"hub.caPin", v.GetCaPin()},
-		{"clusterName", v.GetCluster().GetName()}, {"join.token", v.GetToken()},
+		{"hub.address", v.GetHubAddress()},
+		{"hub.trustDomain", v.GetTrustDomain()},
+		{"hub.caPin", v.GetCaPin()},
+		{"clusterName", v.GetCluster().GetName()},
+		{"join.token", v.GetToken()},
 	} {
 		parts = append(parts, "--set-string "+shellWord(s[0]+"="+helmValue(s[1])))
 	}

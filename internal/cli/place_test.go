@@ -106,6 +106,7 @@ func TestOnlyNamesOfKubernetesBecomeCommands(t *testing.T) {
 func TestTheHelmCommandIsReadByAShellAsItWasMeant(t *testing.T) {
 	v := invitation{now: now, chart: "it's a chart", namespace: "n", InviteClusterResponse: adminv1.InviteClusterResponse_builder{
 		HubAddress: "[::1]:7443", TrustDomain: "a,b{c}$HOME", CaPin: "sha256:ab", Token: "t`id`\\ ",
+		Cluster: adminv1.Cluster_builder{Name: "eu 1"}.Build(),
 	}.Build()}
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", `helm() { for w in "$@"; do printf '%s\n' "$w"; done; }`+"\n"+v.helm()).Output()
 	if err != nil {
@@ -116,6 +117,7 @@ func TestTheHelmCommandIsReadByAShellAsItWasMeant(t *testing.T) {
 		"--set-string", "hub.address=[::1]:7443",
 		"--set-string", `hub.trustDomain=a\,b\{c\}$HOME`,
 		"--set-string", "hub.caPin=sha256:ab",
+		"--set-string", "clusterName=eu 1",
 		"--set-string", "join.token=t`id`\\\\ ", "",
 	}, "\n")
 	if string(out) != want {
