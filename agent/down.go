@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waterwheel-io/waterwheel/agent/enrol"
 	"github.com/waterwheel-io/waterwheel/agent/kube"
 	"github.com/waterwheel-io/waterwheel/agent/kube/lease"
 	"github.com/waterwheel-io/waterwheel/agent/kube/store"
@@ -71,7 +72,18 @@ func newEnding(cfg Config, out io.Writer) (*ending, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt, err := kube.New(kube.Config{API: api, Namespace: k.Namespace, Keys: k.Secrets.Keys, Tenants: tenants})
+	keeper, err := store.NewSecret(api, k.Namespace, k.Secrets.Identity)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := enrol.Joined(keeper)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := kube.New(kube.Config{
+		API: api, Namespace: k.Namespace, Keys: k.Secrets.Keys, Tenants: tenants,
+		Cluster: func() string { return cluster },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +156,11 @@ func (e *ending) remove(ctx context.Context) (kube.Removed, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.limit, fmt.Errorf("not within %s", e.limit))
 	defer cancel()
 	removed, err := e.runtime.EndAll(ctx, func(r kube.Ended) {
+		if r.Other != "" {
+			fmt.Fprintf(e.out, "left run %s in namespace %s, of job %s, tenant %s: it is of cluster %s at a hub, and this agent is not\n",
+				render.Name(r.Run), r.Namespace, r.Name, r.Tenant, r.Other)
+			return
+		}
 		of, newest := "of a job that is not on record", "no checkpoint is on record"
 		if r.Name != "" {
 			of = fmt.Sprintf("of job %s, tenant %s", r.Name, r.Tenant)

@@ -230,3 +230,20 @@ func replace(name string, data []byte) error {
 
 	return nil
 }
+
+// Joined returns the cluster that an agent with these keys has joined as, "" if it has not.
+func Joined(keeper Keeper) (string, error) {
+	text, err := keeper.Load(svidFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the SVID: %w", err)
+	}
+	var r record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return "", fmt.Errorf("reading the SVID in %s: %w", keeper, err)
+	}
+
+	return r.Cluster, nil
+}

@@ -26,11 +26,12 @@ const (
 	seenAtAll = 30 * time.Second // for all watches to be up
 )
 
-// Ended is a run that EndAll ended.
+// Ended is a run that EndAll ended, or left.
 type Ended struct {
 	Run          flink.Run
 	Namespace    string
 	Tenant, Name string // of its job; "" where that is not on record
+	Other        string // the cluster it is labelled with, if that is not this one: it was left as it is
 	Newest       string // path of its newest checkpoint; "" where there is none, or it is not on record
 }
 
@@ -44,10 +45,17 @@ type Removed struct{ Runs, Objects int }
 // each job from its newest checkpoint, so that an EndAll that came to nothing costs no state. Whatever cannot be ended is
 // named. A hold of a person does not keep a run from its end: to remove the agent with its jobs is a person's word too.
 //
-// told is called for each run that has ended, never twice at the same time.
+// Agents may share a namespace by mistake: a run that is labelled with another cluster than Config.Cluster is another
+// agent's. It is told as such and nothing of it is touched.
+//
+// told is called for each run that has ended or is another's, never twice at the same time.
 func (r *Runtime) EndAll(ctx context.Context, told func(Ended)) (Removed, error) {
 	if err := r.seeAll(ctx); err != nil {
 		return Removed{}, err
+	}
+	others := r.others()
+	for _, o := range others.sorted() {
+		told(o)
 	}
 	objects := map[string]bool{}
 	var removed Removed
@@ -57,8 +65,11 @@ func (r *Runtime) EndAll(ctx context.Context, told func(Ended)) (Removed, error)
 	places := make(chan struct{}, abreast)
 	for _, name := range slices.Sorted(maps.Keys(r.spaces)) {
 		s := r.spaces[name]
-		s.inventory(objects)
+		s.inventory(others, objects)
 		for _, x := range s.living() {
+			if others.have(s, x.run) {
+				continue
+			}
 			ending.Go(func() {
 				places <- struct{}{}
 				defer func() { <-places }()
@@ -80,7 +91,7 @@ func (r *Runtime) EndAll(ctx context.Context, told func(Ended)) (Removed, error)
 		return removed, errors.Join(errs...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.spaces)) {
-		if err := r.clear(ctx, r.spaces[name], objects); err != nil {
+		if err := r.clear(ctx, r.spaces[name], others, objects); err != nil {
 			errs = append(errs, fmt.Errorf("clear namespace %s: %w", name, err))
 		}
 	}
@@ -88,15 +99,17 @@ func (r *Runtime) EndAll(ctx context.Context, told func(Ended)) (Removed, error)
 	return removed, errors.Join(errs...)
 }
 
-// Empty reports whether there is nothing of any run in any namespace of a tenant. Run has to run.
+// Empty reports whether there is nothing of any run of this agent in any namespace of a tenant. Run has to run.
 func (r *Runtime) Empty(ctx context.Context) (bool, error) {
 	if err := r.seeAll(ctx); err != nil {
 		return false, err
 	}
+	others := r.others()
 	objects := map[string]bool{}
 	for _, s := range r.spaces {
-		s.inventory(objects)
-		if len(objects)+len(s.living()) > 0 {
+		s.inventory(others, objects)
+		ours := slices.ContainsFunc(s.living(), func(x *seen) bool { return !others.have(s, x.run) })
+		if len(objects) > 0 || ours {
 			return false, nil
 		}
 	}
@@ -178,11 +191,11 @@ func belongs(o metav1.Object) bool {
 	return l[render.LabelManagedBy] == render.ManagedBy && l[render.LabelUID] != "" && o.GetName() == render.JobServiceName(l[render.LabelJob])
 }
 
-// inventory notes the objects that the watches show.
-func (s *space) inventory(objects map[string]bool) {
+// inventory notes the objects that the watches show, but for those of others.
+func (s *space) inventory(others others, objects map[string]bool) {
 	for _, w := range []*watched{s.anchors, s.ha, s.deployments, s.services, s.policies} {
 		for _, o := range w.GetStore().List() {
-			if m, ok := o.(metav1.Object); ok && belongs(m) {
+			if m, ok := o.(metav1.Object); ok && belongs(m) && !others.own(s, m) {
 				objects[s.namespace+"/"+w.what+"/"+m.GetName()] = true
 			}
 		}
@@ -200,12 +213,13 @@ type remnant struct {
 
 // clear removes what is left in a namespace after all runs have ended, and returns when the API server has nothing of it
 // any more. What an anchor owned usually goes by itself; it is not waited for.
-func (r *Runtime) clear(ctx context.Context, s *space, objects map[string]bool) error {
+func (r *Runtime) clear(ctx context.Context, s *space, others others, objects map[string]bool) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	var last []remnant
 	for {
 		left, err := r.remnants(ctx, s)
+		left = slices.DeleteFunc(left, func(o remnant) bool { return others.own(s, o) })
 		switch {
 		case err != nil && ctx.Err() != nil && len(last) > 0:
 			return fmt.Errorf("%s not gone yet: %w", names(last), context.Cause(ctx))

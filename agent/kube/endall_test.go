@@ -180,3 +180,52 @@ func TestEndAllTouchesNothingWhileANamespaceCannotBeSeen(t *testing.T) {
 		t.Errorf("there was %v, and is %v", before, after)
 	}
 }
+
+func TestEndAllLeavesTheRunsOfAnotherAgent(t *testing.T) {
+	c := newCluster(t)
+	cfg := func(cluster string) kube.Config {
+		out := c.config()
+		out.Cluster = func() string { return cluster }
+		return out
+	}
+	theirs, mine := launchOf(uid(1), 1), launchOf(uid(2), 1)
+	mine.Name = "views"
+	them := c.agent(cfg("them"))
+	them.ensure(theirs)
+	c.agent(cfg("me")).ensure(mine)
+	c.flinkMaps(theirs.Run, 7)
+	c.flinkMaps(mine.Run, 7)
+	if err := them.Collect(t.Context(), uid(1), []flink.Run{theirs.Run}); err != nil { // makes the job's Service
+		t.Fatal(err)
+	}
+	gone := cfg("me")
+	gone.TenantOf = nil
+	e := c.agent(gone)
+	var told []kube.Ended
+	removed, err := e.EndAll(t.Context(), func(r kube.Ended) { told = append(told, r) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := kube.Ended{Run: theirs.Run, Namespace: c.namespace, Other: "them", Tenant: "team", Name: "clicks"}
+	if removed.Runs != 1 || len(told) != 2 || told[0] != left || told[1].Run != mine.Run || told[1].Other != "" {
+		t.Errorf("removed %+v, told %+v", removed, told)
+	}
+	if got := c.maps(mine.Run); len(got) != 0 {
+		t.Errorf("left of the own run: %v", got)
+	}
+	if got := c.maps(theirs.Run); len(got) != 3 {
+		t.Errorf("left of the other's run: %v", got)
+	}
+	if o, ok := them.look(theirs.Run); !ok || len(o.Drift) != 0 {
+		t.Errorf("the other's run: %+v", o)
+	}
+	if _, err := c.admin.CoreV1().Services(c.namespace).Get(t.Context(), "clicks-rest", metav1.GetOptions{}); err != nil {
+		t.Errorf("the other's Service: %v", err)
+	}
+	c.eventually("nothing of this agent's is seen", func() string {
+		if empty, err := e.Empty(t.Context()); !empty || err != nil {
+			return fmt.Sprintf("empty: %v, %v", empty, err)
+		}
+		return ""
+	})
+}
