@@ -122,15 +122,17 @@ func (s *space) health() error {
 	return nil
 }
 
-// silentLimit is how long a list or a watch may be without an answer before
-// nothing is believed any more. The client itself tries much longer.
+// silentLimit is how long a list or a watch may be without an answer, and how long there may be no watch at all, before
+// nothing is believed any more. The client itself tries much longer, and waits for up to half a minute in between.
 const silentLimit = 5 * time.Second
 
-// link is whether a watch is up: the last try to list or watch went well, and none is without an answer.
+// link is whether a watch is up: the last try to list or watch went well, none is without an answer, and what was begun
+// has not ended.
 type link struct {
 	mu    sync.Mutex
 	err   error
 	asked time.Time // zero: there is no question under way
+	ended time.Time // of the watch; zero: none has ended since the last answer
 }
 
 func (l *link) ask() {
@@ -142,19 +144,46 @@ func (l *link) ask() {
 func (l *link) answer(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.err, l.asked = err, time.Time{}
+	l.err, l.asked, l.ended = err, time.Time{}, time.Time{}
+}
+
+func (l *link) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = time.Now()
 }
 
 func (l *link) broken() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err == nil && !l.asked.IsZero() && time.Since(l.asked) > silentLimit {
+	long := func(since time.Time) bool { return !since.IsZero() && time.Since(since) > silentLimit }
+	switch {
+	case l.err != nil:
+		return l.err
+	case long(l.ended):
+		return fmt.Errorf("it ended at %s, and there is no other yet", clock(l.ended))
+	case long(l.asked):
 		return fmt.Errorf("the API server has not answered since %s", clock(l.asked))
 	}
-	return l.err
+	return nil
 }
 
-// over notes how each try ends.
+// noted is a watch whose end its link is told of. Whoever reads it stops it as soon as it has ended, with an error or
+// without.
+type noted struct {
+	watch.Interface
+
+	link *link
+	once sync.Once // it may be stopped twice, the second time after another has begun
+}
+
+// Stop implements watch.Interface.
+func (n *noted) Stop() {
+	n.once.Do(n.link.end)
+	n.Interface.Stop()
+}
+
+// over notes how each try ends, and when a watch does.
 func (l *link) over(lw *cache.ListWatch) *cache.ListWatch {
 	list, watches := lw.ListWithContextFunc, lw.WatchFuncWithContext
 	return &cache.ListWatch{
@@ -168,7 +197,10 @@ func (l *link) over(lw *cache.ListWatch) *cache.ListWatch {
 			l.ask()
 			w, err := watches(ctx, o)
 			l.answer(err)
-			return w, err
+			if err != nil {
+				return nil, err
+			}
+			return &noted{Interface: w, link: l}, nil
 		},
 	}
 }
