@@ -141,20 +141,23 @@ func (r *Runtime) jobService(ctx context.Context, s *space, uid string, runs []*
 	return r.applyTo(ctx, s, want)
 }
 
-// createJobService makes the job's Service, unless somebody else has one of that name: theirs stays as it is.
+// createJobService makes the job's Service, unless somebody else has one of that name: theirs stays as it is, and it is
+// asked again now and then whether it is still there.
 func (r *Runtime) createJobService(ctx context.Context, s *space, want *corev1.Service) error {
-	if r.memo.foreign(s.namespace, want) {
+	if r.memo.foreign(s.namespace, want, time.Now()) {
 		return nil
 	}
 	made, err := r.client.CoreV1().Services(s.namespace).Create(ctx, want, metav1.CreateOptions{FieldManager: Manager})
 	if apierrors.IsAlreadyExists(err) {
-		r.log.Warn("the job's Service cannot be made: there is another of that name", "service", want.Name, "namespace", s.namespace)
-		r.memo.setForeign(s.namespace, want)
+		if r.memo.setForeign(s.namespace, want, time.Now()) {
+			r.log.Warn("the job's Service cannot be made: there is another of that name", "service", want.Name, "namespace", s.namespace)
+		}
 		return nil
 	}
 	if err != nil {
 		return answered(title(want), s.namespace, err)
 	}
+	r.memo.setOurs(s.namespace, want)
 	s.awaitVersion(ctx, r, "Service", want.Name, made.ResourceVersion)
 	return nil
 }

@@ -12,6 +12,10 @@ import (
 // maxMemo bounds each kind of thing that is remembered.
 const maxMemo = 4096
 
+// othersStay is for how long it is believed that somebody else has an object of the name that one of ours should have:
+// the watches show nothing of it, and nobody tells when it goes.
+const othersStay = 5 * time.Minute
+
 // secretSettles is how long a pod may go on saying that a Secret is missing which was made meanwhile: kubelet looks again at growing distances.
 const secretSettles = 2 * time.Minute
 
@@ -22,7 +26,7 @@ type memo struct {
 	left     map[string][]difference // by object: in which way the cluster changes it at once, against which nothing is done
 	agreed   map[string]agreed       // by namespace and anchor: a run that was found as it was made
 	readings map[string]*reading     // by namespace and anchor: what it says
-	others   map[string]bool         // by object: somebody else has one of that name
+	others   map[string]time.Time    // by object: when it was last seen that somebody else has one of that name
 	secrets  map[flink.Run]time.Time // when a run's Secret was last made, or was there
 	tried    map[string]time.Time    // by namespace and Deployment: when its pods were last asked for again
 }
@@ -55,19 +59,32 @@ func (m *memo) unyielded(namespace string, o render.Object, differences []differ
 	return slices.DeleteFunc(differences, func(d difference) bool { return slices.Contains(left, d) })
 }
 
-func (m *memo) setForeign(namespace string, o render.Object) {
+// setForeign remembers that somebody else has an object of that name, and reports whether that is new.
+func (m *memo) setForeign(namespace string, o render.Object, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.others == nil || len(m.others) >= maxMemo {
-		m.others = map[string]bool{}
+		m.others = map[string]time.Time{}
 	}
-	m.others[objectKey(namespace, o)] = true
+	key := objectKey(namespace, o)
+	_, known := m.others[key]
+	m.others[key] = now
+	return !known
 }
 
-func (m *memo) foreign(namespace string, o render.Object) bool {
+// foreign reports whether an object of that name was somebody else's so lately that it need not be asked for again.
+func (m *memo) foreign(namespace string, o render.Object, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.others[objectKey(namespace, o)]
+	at, known := m.others[objectKey(namespace, o)]
+	return known && now.Sub(at) < othersStay
+}
+
+// setOurs forgets that somebody else had an object of that name.
+func (m *memo) setOurs(namespace string, o render.Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.others, objectKey(namespace, o))
 }
 
 func (m *memo) secretMade(run flink.Run, at time.Time) {
