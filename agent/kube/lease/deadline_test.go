@@ -65,6 +65,16 @@ func (m *memory) serve(r *http.Request) (*http.Response, error) {
 	return answer(http.StatusOK, m.lease)
 }
 
+// touch is a write of somebody else.
+func (m *memory) touch() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := m.lease.DeepCopy()
+	m.version++
+	next.ResourceVersion = strconv.Itoa(m.version)
+	m.lease = next
+}
+
 func (m *memory) holder() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,7 +87,7 @@ type way struct {
 	to *memory
 
 	mu    sync.Mutex
-	state string // "": open; "cut": refuses; "silent": no answer
+	state string // "": open; "cut": refuses; "silent": no answer; "raced": another writes first
 	last  time.Time
 }
 
@@ -99,6 +109,10 @@ func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 
 		return nil, context.Cause(r.Context())
+	case "raced":
+		if r.Method != http.MethodGet {
+			w.to.touch()
+		}
 	}
 	a, err := w.to.serve(r)
 	if err == nil && r.Method != http.MethodGet && a.StatusCode == http.StatusOK {

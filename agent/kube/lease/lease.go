@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
 )
 
 // Defaults. The holder writes once a RetryPeriod: 360 times an hour, whatever number of jobs it looks after; of the tries
@@ -67,10 +69,11 @@ func Run(ctx context.Context, c Config, lead func(context.Context) error) error 
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
+	log := c.Logger.With("lease", c.Name, "identity", c.Identity)
 	t := &turn{
-		c: c, log: c.Logger.With("lease", c.Name, "identity", c.Identity),
+		c: c, log: log,
 		won: make(chan struct{}), over: make(chan struct{}),
-		lock: newLock(c.RetryPeriod, &resourcelock.LeaseLock{
+		lock: newLock(log, c.RetryPeriod, &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name},
 			Client:    client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: c.Identity},
 		}),
@@ -96,7 +99,7 @@ func Run(ctx context.Context, c Config, lead func(context.Context) error) error 
 	}
 	go func() {
 		defer close(t.over)
-		elector.Run(electing)
+		elector.Run(klog.NewContext(electing, logr.FromSlogHandler(detail{log.With("part", "client-go").Handler()})))
 	}()
 	defer func() { giveUp(); <-t.over }()
 	select {

@@ -3,30 +3,57 @@ package lease
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/waterwheel-io/waterwheel/internal/telemetry"
 )
 
 // errKept is why the elector may not write: what the Lease guards has not ended.
 var errKept = errors.New("the lease is kept to its end")
 
 // lock is the Lease as the elector sees it. It knows since when the Lease is held, by this process's clock, and keeps the
-// elector from giving it up too soon. Its methods may be called from any goroutine.
+// elector from giving it up too soon. It says when the Lease cannot be read or written, once until it can: the elector's
+// own words make an error of every race that a replica loses. Its methods may be called from any goroutine.
 type lock struct {
 	resourcelock.Interface
 
+	log    *slog.Logger
 	each   time.Duration // for one request
 	closed chan struct{} // nothing is asked or written any more
 
 	mu      sync.Mutex
 	renewed time.Time // when the last write that made or kept this replica the holder was begun
 	leaving bool      // what the Lease guards has ended: it may be given up
+	failing bool      // the last request got no answer, or one that says more than who was first
 }
 
-func newLock(each time.Duration, of resourcelock.Interface) *lock {
-	return &lock{Interface: of, each: each, closed: make(chan struct{})}
+func newLock(log *slog.Logger, each time.Duration, of resourcelock.Interface) *lock {
+	return &lock{Interface: of, log: log, each: each, closed: make(chan struct{})}
+}
+
+// heard takes how a request ended.
+func (l *lock) heard(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil: // the elector ends
+		return
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err): // somebody else was first, or nobody yet
+		err = nil
+	}
+	l.mu.Lock()
+	was := l.failing
+	l.failing = err != nil
+	l.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		l.log.Warn("the lease cannot be read or written; it is tried again", telemetry.Err(err))
+	case err == nil && was:
+		l.log.Info("the lease can be read and written again")
+	}
 }
 
 // left is for how long the Lease is held yet, if it is for d after a renewal.
@@ -69,10 +96,12 @@ func (l *lock) bounded(ctx context.Context) (context.Context, context.CancelFunc
 
 // Get implements resourcelock.Interface.
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	ctx, cancel := l.bounded(ctx)
+	call, cancel := l.bounded(ctx)
 	defer cancel()
+	record, text, err := l.Interface.Get(call)
+	l.heard(ctx, err)
 
-	return l.Interface.Get(ctx)
+	return record, text, err
 }
 
 // Create implements resourcelock.Interface.
@@ -94,9 +123,11 @@ func (l *lock) write(ctx context.Context, r resourcelock.LeaderElectionRecord, d
 		return errKept
 	}
 	began := time.Now()
-	ctx, cancel := l.bounded(ctx)
+	call, cancel := l.bounded(ctx)
 	defer cancel()
-	if err := do(ctx, r); err != nil || !mine {
+	err := do(call, r)
+	l.heard(ctx, err)
+	if err != nil || !mine {
 		return err
 	}
 	l.mu.Lock()
