@@ -1,12 +1,14 @@
 package kube
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
@@ -42,4 +44,23 @@ func answered(what, namespace string, err error) error {
 		return refuse(flink.RefusedPlace, "%s is not taken by this cluster: %s", what, limited(err.Error()))
 	}
 	return fmt.Errorf("write %s: %w", what, err)
+}
+
+// written is answered for an object as it was sent: one that is too large is so at every try.
+func written(o render.Object, namespace string, err error) error {
+	if err == nil || !tooLarge(err) {
+		return answered(title(o), namespace, err)
+	}
+	size := "unknown size"
+	if text, failed := json.Marshal(o); failed == nil {
+		size = fmt.Sprintf("%d bytes", len(text))
+	}
+	return refuse(flink.RefusedPlace, "%s, of %s, is too large for this cluster; the job's spec, or flink.settings and podTemplate of the agent's chart, make it so: %s",
+		title(o), size, limited(err.Error()))
+}
+
+// tooLarge reports whether the API server, or the etcd behind it, takes no object of that size.
+func tooLarge(err error) bool {
+	return apierrors.IsRequestEntityTooLargeError(err) ||
+		strings.Contains(err.Error(), "etcdserver: request is too large") || strings.Contains(err.Error(), "trying to send message larger than max")
 }

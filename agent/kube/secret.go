@@ -122,5 +122,5 @@ func (r *Runtime) createSecret(ctx context.Context, l flink.Launch, place render
 		r.memo.secretMade(l.Run, time.Now())
 		return nil
 	}
-	return answered(title(s), place.Namespace, err)
+	return written(s, place.Namespace, err)
 }
