@@ -126,6 +126,7 @@ type Process struct {
 	Reason    string // last words: the cause found in its log; empty when none
 	Waiting   string // why it does not work, though it exists: no node has room, image cannot be pulled; empty: nothing known
 	Restarts  int    // how often it was started again in place
+	Ended     bool   // it has ended, and is to be started again in place: it exists, and Waiting says so
 	Log       string // path of its log, or how to read it
 }
 

@@ -151,7 +151,7 @@ func (e *ensuring) anchor(ctx context.Context) (*corev1.ConfigMap, error) {
 		return e.adopt(ctx, made)
 	}
 	if err != nil {
-		return nil, answered("ConfigMap "+name, e.place.Namespace, err)
+		return nil, written(fresh, e.place.Namespace, err)
 	}
 	e.log.Info("run's objects are made", "run", e.launch.Run.Name(), "namespace", e.place.Namespace)
 	e.awaitVersion(ctx, "ConfigMap", name, made.ResourceVersion)
@@ -205,7 +205,7 @@ func (e *ensuring) put(ctx context.Context, want render.Object) error {
 	kind, name := want.GetObjectKind().GroupVersionKind().Kind, want.GetName()
 	if _, meta, ok := e.space.live(kind, name); ok && meta.GetDeletionTimestamp() != nil {
 		if !e.awaitGone(ctx, kind, name, meta.GetUID()) {
-			return fmt.Errorf("%s is being deleted since %s, and cannot be put back before it is gone", title(want), clock(meta.GetDeletionTimestamp().Time))
+			return fmt.Errorf("%s is being deleted since %s, and cannot be put back before it is gone", title(want), clock(deletedAt(meta)))
 		}
 	}
 	if _, _, ok := e.space.live(kind, name); !ok {
@@ -231,7 +231,7 @@ func (e *ensuring) create(ctx context.Context, want render.Object) (made bool, e
 		return false, nil
 	}
 	if err != nil {
-		return false, answered(title(want), e.space.namespace, err)
+		return false, written(want, e.space.namespace, err)
 	}
 	if err := e.created(want, done); err != nil {
 		return true, err
@@ -280,7 +280,7 @@ func (r *Runtime) applyTo(ctx context.Context, s *space, want render.Object) err
 	done, err := r.apply.Resource(resources[kind]).Namespace(s.namespace).Patch(ctx, name, types.ApplyPatchType, text,
 		metav1.PatchOptions{FieldManager: Manager, Force: new(true)})
 	if err != nil {
-		return answered(title(want), s.namespace, err)
+		return written(want, s.namespace, err)
 	}
 	r.accept(s, want, w, done.Object)
 	s.awaitVersion(ctx, r, kind, name, done.GetResourceVersion())

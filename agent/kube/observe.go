@@ -181,7 +181,7 @@ func (x *seen) processes(d *appsv1.Deployment, component string, wanted int) []f
 	words := "it has no pod yet"
 	switch {
 	case d.DeletionTimestamp != nil:
-		words = "its Deployment is being deleted since " + clock(d.DeletionTimestamp.Time)
+		words = "its Deployment is being deleted since " + clock(deletedAt(d))
 		wanted = max(len(alive), 1) // it exists until the Deployment does not
 	default:
 		if c := podsRefused(d); c != nil {

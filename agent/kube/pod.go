@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -49,7 +50,19 @@ func processOf(p *corev1.Pod) flink.Process {
 		return proc
 	}
 	proc.Waiting = waiting(p)
+	proc.Ended = p.DeletionTimestamp == nil && nodeLost(p) == "" &&
+		(s.State.Terminated != nil || s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff")
 	return proc
+}
+
+// deletedAt is when an object was asked to go. Its time of deletion is when it is to be gone, which is later by the time
+// that it has to end.
+func deletedAt(o metav1.Object) time.Time {
+	at := o.GetDeletionTimestamp().Time
+	if grace := o.GetDeletionGracePeriodSeconds(); grace != nil {
+		at = at.Add(-time.Duration(*grace) * time.Second)
+	}
+	return at
 }
 
 // waiting says why a pod does not work, as far as the pod itself tells.
@@ -59,7 +72,7 @@ func waiting(p *corev1.Pod) string {
 		if p.Spec.NodeName != "" {
 			on = " on node " + p.Spec.NodeName
 		}
-		return fmt.Sprintf("it is being ended%s since %s", on, clock(p.DeletionTimestamp.Time))
+		return fmt.Sprintf("it is being ended%s since %s", on, clock(deletedAt(p)))
 	}
 	if c := condition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse {
 		return limited("no node takes it: " + cmp.Or(c.Message, c.Reason))

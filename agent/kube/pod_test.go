@@ -106,11 +106,36 @@ func TestAPodSaysWhyItDoesNotWork(t *testing.T) {
 			p.Status.Conditions[1].Status = corev1.ConditionFalse
 			p.Status.ContainerStatuses[0].Ready = false
 		}, ""},
-		"is ended": {func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.NewTime(noon)) }, "it is being ended on node n1 since 12:00:00Z"},
+		"is ended": {func(p *corev1.Pod) {
+			p.DeletionTimestamp, p.DeletionGracePeriodSeconds = new(metav1.NewTime(noon.Add(time.Minute))), new(int64(60))
+		}, "it is being ended on node n1 since 12:00:00Z"},
+		"is ended, at once": {func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.NewTime(noon)) }, "it is being ended on node n1 since 12:00:00Z"},
 	} {
 		got := processOf(jobManagerPod(c.change))
 		if got.State != flink.ProcessRunning || got.Waiting != c.want {
 			t.Errorf("%s: %s, %q\nwanted %q", name, got.State, got.Waiting, c.want)
+		}
+	}
+}
+
+func TestAProcessThatEndedAndIsToBeStartedAgainIsTold(t *testing.T) {
+	loops := main(waits("CrashLoopBackOff", "back-off 40s"), exited(1, "Error", stack))
+	for name, c := range map[string]struct {
+		change func(*corev1.Pod)
+		want   bool
+	}{
+		"works":              {nil, false},
+		"ended just now":     {main(exited(1, "Error", stack)), true},
+		"waits to be begun":  {loops, true},
+		"is begun again":     {main(corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, exited(1, "Error", stack)), false},
+		"image missing":      {main(waits("ImagePullBackOff", "not found"), exited(1, "Error", stack)), false},
+		"secret missing":     {main(waits("CreateContainerConfigError", "not found"), exited(1, "Error", stack)), false},
+		"its pod is deleted": {func(p *corev1.Pod) { loops(p); p.DeletionTimestamp = new(metav1.NewTime(noon)) }, false},
+		"its node is silent": {func(p *corev1.Pod) { loops(p); p.Status.Conditions[1].Status = corev1.ConditionUnknown }, false},
+		"its pod is over":    {func(p *corev1.Pod) { main(exited(1, "Error", stack))(p); p.Status.Phase = corev1.PodFailed }, false},
+	} {
+		if got := processOf(jobManagerPod(c.change)); got.Ended != c.want {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
