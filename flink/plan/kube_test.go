@@ -22,6 +22,12 @@ type kube struct {
 	jmWait, tmWait string // why their pods do not work
 	hung           bool   // the JobManager does nothing any more
 	restarts       int
+	pods           int       // of JobManagers, made one after the other
+	broken         string    // last words of a JobManager that starts by what is on record: it cannot be used
+	ended          bool      // the JobManager ended as it started
+	again          time.Time // when it is started again then
+	ends           int       // how often in a row
+	reason         string
 	waited         time.Time // since when REST does not answer
 	free           time.Time // when the lease of the JobManager before is over
 	drift          []string
@@ -73,6 +79,7 @@ func (w *world) tickKube(r *run) {
 	if r.job != nil && flink.JobTerminal(r.job.state) {
 		k.graph, k.pointers, k.done = false, false, true
 	}
+	w.crash(r)
 	if !r.leads(w.now) {
 		if k.waited.IsZero() {
 			k.waited = w.now
@@ -87,6 +94,33 @@ func (w *world) tickKube(r *run) {
 	if r.job == nil && k.graph && w.now.Sub(r.jm.start) >= jmUp+bringsBack && w.now.Sub(k.free) >= bringsBack {
 		w.bringBack(r)
 	}
+}
+
+// crash ends a JobManager that cannot start, when it would lead, and starts it again ever later, as a kubelet does.
+func (w *world) crash(r *run) {
+	k := r.kube
+	if k.ended && !w.now.Before(k.again) {
+		w.restartJM(r)
+	}
+	if r.jm.up || !r.leads(w.now) {
+		return
+	}
+	words := w.fault.crashes
+	if k.broken != "" && k.graph {
+		words = k.broken
+	}
+	if r.jm.up = words == ""; r.jm.up {
+		k.ends = 0
+		return
+	}
+	if r.launch.Spec.StateStorage.Root != "" {
+		k.renewed = w.now
+	}
+	k.ends++
+	r.jm.dead, k.ended = true, true
+	k.again = w.now.Add(min(10*time.Second<<min(k.ends-1, 5), 5*time.Minute))
+	k.reason = "ended with exit 1: " + words
+	k.jmWait = fmt.Sprintf("container jobmanager ends again and again, %d times so far: it %s", k.restarts, k.reason)
 }
 
 // bringBack starts the job that is on record, as a JobManager that has just got the lease does.
@@ -128,6 +162,9 @@ func (w *world) restartJM(r *run) {
 		k.waited = w.now
 	}
 	k.hung = false
+	if k.ended {
+		k.ended, k.jmWait = false, ""
+	}
 	k.restarts++
 	k.free = k.renewed.Add(leaseTime)
 	r.jm = &process{start: w.now}
@@ -138,6 +175,8 @@ func (w *world) ensureKube(r *run) {
 	k.drift = nil
 	if k.jmGone {
 		k.jmGone, k.hung, k.waited = false, false, w.now
+		k.pods++
+		k.restarts, k.ends, k.reason = 0, 0, ""
 		k.free = w.now
 		if !k.renewed.IsZero() {
 			k.free = k.renewed.Add(leaseTime)
@@ -161,6 +200,9 @@ func (w *world) dropObjects(r *run) {
 	k := r.kube
 	r.job, r.others, r.triggers, r.silent = nil, nil, nil, time.Time{}
 	r.jm.dead, r.tms = true, nil
+	if k.ended {
+		k.ended, k.jmWait = false, ""
+	}
 	k.jmGone, k.tmGone = true, true
 	k.drift = []string{"Deployment " + r.launch.Run.Name() + "-jm is missing", "Deployment " + r.launch.Run.Name() + "-tm is missing"}
 }
@@ -212,7 +254,10 @@ func (r *run) seeKube(o *flink.RunObserved) {
 		o.HA.Newest = k.newest
 	}
 	if !k.jmGone {
-		o.JobManager = flink.Process{State: flink.ProcessRunning, ID: "jm", StartedAt: r.jm.start, Waiting: k.jmWait, Restarts: k.restarts}
+		o.JobManager = flink.Process{
+			State: flink.ProcessRunning, ID: fmt.Sprintf("jm-%d", k.pods), StartedAt: r.jm.start, Waiting: k.jmWait, Restarts: k.restarts,
+			Ended: k.ended, Reason: k.reason,
+		}
 	}
 	if !k.tmGone {
 		for i, t := range r.tms {
@@ -247,8 +292,9 @@ func (s *script) setWait(part, words string) error {
 		if words != "" && k.jmWait == "" {
 			s.w.killJM(r)
 		}
+		k.ended = false
 		if k.jmWait = words; words == "" {
-			r.jm.start = s.w.now
+			r.jm = &process{start: s.w.now}
 		}
 	case "tm":
 		k.tmWait = words
@@ -267,7 +313,12 @@ func (s *script) setHA(rest string) error {
 	if err != nil {
 		return err
 	}
-	switch k := r.kube; rest {
+	verb, words, _ := strings.Cut(rest, " ")
+	switch k := r.kube; verb {
+	case "broken":
+		k.broken = words
+	case "mended":
+		k.broken = ""
 	case "lost":
 		k.graph, k.pointers, k.newest = false, false, 0
 	case "pointers-lost":
@@ -280,7 +331,7 @@ func (s *script) setHA(rest string) error {
 	case "hang":
 		k.hung, k.waited = true, s.w.now
 	default:
-		return fmt.Errorf("ha lost, pointers-lost, objects, objects-and-data or hang")
+		return fmt.Errorf("ha broken, mended, lost, pointers-lost, objects, objects-and-data or hang")
 	}
 	return nil
 }

@@ -105,6 +105,9 @@ type RunRecord struct {
 	ExactAt   time.Time // when its record of checkpoints was last read while none could be added
 	Absent    time.Time // since when its JobManager is there without the job; zero while not
 
+	Crash   CrashRecord // how often its JobManager ended since its job was last seen
+	Crashes int         // how many runs right before it were given up for that
+
 	RestoredID int64       // number of the snapshot it came from
 	Waiting    time.Time   // since when a process of it exists and does not work; zero while all do
 	WorksSince time.Time   // when its processes last had nothing to wait for any more

@@ -210,7 +210,7 @@ func (p *pass) newRun(cold bool) *RunRecord {
 	return &RunRecord{
 		Run:        flink.Run{UID: p.order.UID, Term: p.order.Term, Run: p.m.LastRun},
 		Generation: w.Generation, Restart: w.Restart, Spec: spec, Good: c != nil && c.Good && !needsRun(c.Spec, spec),
-		Phase: PhaseWarming, Cold: cold, Since: p.now, PhaseSince: p.now,
+		Phase: PhaseWarming, Cold: cold, Since: p.now, PhaseSince: p.now, Crashes: crashesBefore(c),
 	}
 }
 

@@ -72,6 +72,7 @@ func (p *pass) note() {
 	}
 	if c.End == nil && (c.Phase == PhaseSubmitted || c.Phase == PhaseProven) {
 		p.noteHA(c, s)
+		p.noteCrash(c, s)
 		p.noteJob(c, s)
 	}
 	if c.End != nil {

@@ -47,13 +47,19 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 	case s.REST.OtherKeys && p.silence(s) >= keysAfter:
 		return "its REST has other keys than the agent: the agent's Secret of keys was deleted or replaced, and nothing of this run can be changed any more"
 	case c.HAFault == faultData && (!s.JobManager.Exists() || s.REST.JobsListed || !p.renewed(h, leaseQuick)):
-		return "its high availability data was deleted, and its JobManager does not have the job any more"
+		why := "its high availability data was deleted, and its JobManager does not have the job any more"
+		if c.Crash.Times > 1 {
+			why += "; it " + p.crashWords(c, s)
+		}
+		return why
 	case !s.JobManager.Exists() && !h.Graph:
 		return "its JobManager is gone, and its high availability data too"
 	case s.REST.JobsListed && had && !h.Graph && absent >= goneFor:
 		return "its JobManager is there without the job, and nothing of it is on record: it ended while nobody looked, or its high availability data was deleted"
 	case s.REST.JobsListed && had && absent >= comesBack:
 		return "its JobManager did not bring the job back within " + age(comesBack)
+	case p.crashed(c, s):
+		return "its JobManager " + p.crashWords(c, s)
 	case !s.REST.Reachable && p.silence(s) >= silentAfter && p.changed(c) && !p.renewed(h, leaseDead):
 		return "its JobManager has not answered for " + age(p.silence(s)) + ", and something else is wanted now"
 	case !s.REST.Reachable && p.idle(c, s) >= hungAfter && !p.renewed(h, leaseDead):
@@ -106,6 +112,8 @@ func (p *pass) recovering(c *RunRecord, s flink.RunObserved) (pl Plan, ok bool) 
 	switch {
 	case j == nil && s.REST.JobsListed && (c.Seen || c.Phase == PhaseProven):
 		return p.comingBack(c, s), true
+	case j == nil && c.Phase == PhaseProven && c.Crash.Times > 1:
+		return p.crashing(c, s), true
 	case j != nil && !c.Life.First && !c.Life.Proven && !c.Life.Start.IsZero():
 		return p.proveLife(c, *j)
 	}

@@ -405,6 +405,8 @@ func (s *script) setFault(rest string) error {
 		f.unreadable = arg
 	case "undead":
 		f.undead = true
+	case "crashes":
+		f.crashes = arg
 	case "jm-exits":
 		f.jmExits = true
 	case "stuck":

@@ -55,6 +55,9 @@ func (p *pass) tellWaiting(sit Situation, msg string, s said) (string, said) {
 		return msg, s
 	}
 	seen := p.look(r)
+	if seen.JobManager.Ended && r.Phase == PhaseProven && r.Crash.Times > 1 {
+		seen.JobManager.Waiting = "" // said by crashing
+	}
 	words := waiting(seen)
 	if len(words) == 0 {
 		return msg, s

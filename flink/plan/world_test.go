@@ -63,6 +63,7 @@ type faults struct {
 	saveStuck  bool           // savepoints stay in progress
 	unreadable string         // listing the state storage fails, while set
 	undead     bool           // EndRun does nothing, while set
+	crashes    string         // last words of every JobManager that starts in Kubernetes, while set
 	jmExits    bool           // every JobManager that starts ends at once, while set
 	late       time.Duration  // observations are this old
 	blind      string         // why nothing can be seen
@@ -88,6 +89,7 @@ type snapshot struct {
 type process struct {
 	start time.Time
 	dead  bool
+	up    bool // in Kubernetes: it led once
 	code  int
 }
 
@@ -211,7 +213,7 @@ func (w *world) advance(t time.Time) {
 // calm reports whether nothing is under way that takes less than seconds.
 func (w *world) calm() bool {
 	for _, r := range w.runs {
-		if !r.alive() {
+		if !r.alive() || r.kube != nil && r.kube.ended {
 			continue
 		}
 		if j := r.job; j == nil || j.state != flink.JobRunning && !flink.JobTerminal(j.state) || !r.slots(w.now) {
