@@ -27,7 +27,7 @@ type CrashRecord struct {
 
 // noteCrash counts how often a run's JobManager ended without bringing its job back.
 func (p *pass) noteCrash(c *RunRecord, s flink.RunObserved) {
-	if !c.HA {
+	if !c.HA || c.Phase != PhaseProven && s.REST.Job == nil { // before it ran there is nothing to count, nor to put on record
 		return
 	}
 	jm, k := s.JobManager, &c.Crash
