@@ -15,7 +15,8 @@ import (
 type Backend interface {
 	// Site is the name of the place, 32 hex digits. It stays when records are lost.
 	Site() string
-	// Load reads everything. An error means that nothing can be said, never that nothing is there.
+	// Load reads everything. An error means that nothing can be said, never that nothing is there. Of single jobs it may
+	// say so by Contents.Doubts, but for the first time.
 	Load(ctx context.Context) (Contents, error)
 	// Commit is durable when it returns nil: the edits first, then the rest. After an error any part of it may be on record.
 	Commit(ctx context.Context, c Change) error
@@ -25,6 +26,7 @@ type Backend interface {
 // Contents is everything on record.
 type Contents struct {
 	Jobs     map[string]Job
+	Doubts   map[string]error // jobs of which it is not known what is on record, and why; they are not among Jobs
 	Mark     Mark
 	ReportID uint64 // last id given to a report, as far as it was kept
 }

@@ -38,9 +38,9 @@ func (s *Store) Jobs(ctx context.Context) ([]string, error) {
 	return uids, nil
 }
 
-// Load returns the record of a job; false when there is none, or the job is gone.
+// Load returns the record of a job; false when there is none, or the job is gone. A job whose record is in doubt is an error.
 func (s *Store) Load(ctx context.Context, uid string) (Record, bool, error) {
-	if err := s.enter(ctx); err != nil {
+	if err := s.enter(ctx, uid); err != nil {
 		return Record{}, false, err
 	}
 	defer s.gate.RUnlock()
@@ -213,9 +213,19 @@ func (s *Store) PutReport(ctx context.Context, uid string, st flink.Status) (fee
 	return *j.Report, nil
 }
 
+// certain are those of some reports whose job is not in doubt.
+func (s *Store) certain(reports []feed.Report) []feed.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return slices.DeleteFunc(slices.Clone(reports), func(r feed.Report) bool { return s.doubts[r.UID] != nil })
+}
+
 // Settle forgets reports that the hub has on disk, unless a later one of the same job took their place. A job that was
-// reported gone is forgotten with everything on record, unless a later order brought it back; those are returned.
+// reported gone is forgotten with everything on record, unless a later order brought it back; those are returned. Reports
+// of a job in doubt stay, and are handed in once more.
 func (s *Store) Settle(ctx context.Context, reports []feed.Report) (forgotten []string, err error) {
+	reports = s.certain(reports)
 	uids := make([]string, len(reports))
 	for i, r := range reports {
 		uids[i] = r.UID

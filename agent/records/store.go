@@ -22,6 +22,7 @@ import (
 const (
 	stripes    = 64               // writers of so many jobs go on beside each other
 	loadAgain  = time.Second      // between tries to read everything again
+	oneAgain   = 5 * time.Second  // the same for the sake of single jobs
 	flushLimit = 10 * time.Second // for what is written at the end
 )
 
@@ -59,6 +60,8 @@ type Store struct {
 	live     int
 	doubt    error // why what is on record may not be what is here
 	retryAt  time.Time
+	doubts   map[string]error // the same of single jobs: they are here as they were, and neither served nor changed
+	againAt  time.Time
 }
 
 // New reads everything that a backend has.
@@ -77,7 +80,7 @@ func New(ctx context.Context, b Backend, o Options) (*Store, error) {
 func (s *Store) take(c Contents) {
 	s.jobs, s.unsaved, s.tree, s.live = make(map[string]Job, len(c.Jobs)), map[string]bool{}, digest.Tree{}, 0
 	s.orders = map[string]decoded{}
-	s.mark, s.reportID = c.Mark, max(s.reportID, c.ReportID)
+	s.mark, s.reportID, s.doubts = c.Mark, max(s.reportID, c.ReportID), c.Doubts
 	for uid, j := range c.Jobs {
 		s.replace(uid, j)
 		if j.Report != nil {
@@ -130,23 +133,47 @@ func (s *Store) Doubt(why error) {
 	}
 }
 
-// enter begins a use of the view that must not be in doubt. The caller leaves with s.gate.RUnlock.
-func (s *Store) enter(ctx context.Context) error {
+// enter begins a use of the view that must not be in doubt, nor some of its jobs. The caller leaves with s.gate.RUnlock.
+func (s *Store) enter(ctx context.Context, uids ...string) error {
+	s.askAgain(uids)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		s.gate.RLock()
 		s.mu.Lock()
-		sure := s.doubt == nil
+		sure, one := s.doubt == nil, s.unsure(uids)
 		s.mu.Unlock()
-		if sure {
+		if sure && one == nil {
 			return nil
 		}
 		s.gate.RUnlock()
+		if sure {
+			return one
+		}
 		if err := s.reload(ctx); err != nil {
 			return err
 		}
+	}
+}
+
+// unsure says that one of some jobs is in doubt. The caller holds mu.
+func (s *Store) unsure(uids []string) error {
+	for _, uid := range uids {
+		if why := s.doubts[uid]; why != nil {
+			return fmt.Errorf("record of job %s is in doubt: %w", uid, why)
+		}
+	}
+
+	return nil
+}
+
+// askAgain has everything read again for the sake of jobs in doubt, now and then.
+func (s *Store) askAgain(uids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unsure(uids); err != nil && s.doubt == nil && !time.Now().Before(s.againAt) {
+		s.doubt, s.retryAt = err, time.Time{}
 	}
 }
 
@@ -172,7 +199,7 @@ func (s *Store) reload(ctx context.Context) error {
 		return fmt.Errorf("read records again: %w", err)
 	}
 	changed := s.renew(c)
-	s.doubt = nil
+	s.doubt, s.againAt = nil, time.Now().Add(oneAgain)
 	s.mu.Unlock()
 	if len(changed) > 0 && s.o.Wake != nil {
 		s.o.Wake(changed)
@@ -182,11 +209,27 @@ func (s *Store) reload(ctx context.Context) error {
 }
 
 // renew takes contents that were read again and lists the jobs that are not as they were. A memory here that has only
-// newer checkpoints than the one that was read stays.
+// newer checkpoints than the one that was read stays, and so does all of a job in doubt.
 func (s *Store) renew(c Contents) (changed []string) {
-	old, unsaved := s.jobs, s.unsaved
+	old, unsaved, doubts := s.jobs, s.unsaved, s.doubts
 	s.take(c)
+	for uid := range doubts {
+		if j, ok := s.jobs[uid]; ok && c.Doubts[uid] == nil && bytes.Equal(Marshal(j), Marshal(old[uid])) {
+			changed = append(changed, uid) // it is as it was, which was not known
+		}
+	}
+	for uid := range c.Doubts {
+		if j, ok := old[uid]; ok {
+			s.replace(uid, j)
+			if unsaved[uid] {
+				s.unsaved[uid] = true
+			}
+		}
+	}
 	for uid, j := range s.jobs {
+		if c.Doubts[uid] != nil {
+			continue
+		}
 		was := old[uid]
 		if unsaved[uid] && newer(j.Memory, was.Memory) {
 			j.Memory = was.Memory
@@ -218,7 +261,7 @@ func newer(older, m []byte) bool {
 
 // begin is enter for a writer of some jobs, who is the only one until done is called.
 func (s *Store) begin(ctx context.Context, uids ...string) (done func(), err error) {
-	if err := s.enter(ctx); err != nil {
+	if err := s.enter(ctx, uids...); err != nil {
 		return nil, err
 	}
 	var mine [stripes]bool

@@ -73,11 +73,12 @@ type held struct {
 	from records.Job       // of this; its row is nil: nothing yet
 
 	// Guarded by the backend's mu.
-	leaving bool
-	hold    *flink.Hold
-	status  *flink.Status // newest that people are to see; nil: as it stands in the object
-	last    shown         // of the planner, as it stands in the object
-	wrote   time.Time
+	leaving  bool
+	doubtful bool // it could not be put back when all was read again
+	hold     *flink.Hold
+	status   *flink.Status // newest that people are to see; nil: as it stands in the object
+	last     shown         // of the planner, as it stands in the object
+	wrote    time.Time
 }
 
 // Site implements records.Backend.

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,7 +53,9 @@ func (b *backend) Load(ctx context.Context) (records.Contents, error) {
 		return c, err
 	}
 
-	return c, b.again(ctx, objects, at, c.Jobs)
+	c.Doubts = map[string]error{}
+
+	return c, b.again(ctx, objects, at, c)
 }
 
 // list reads all objects, and the resource version at which they stood so.
@@ -124,8 +129,9 @@ func (b *backend) adopt(ctx context.Context, o *flinkJob, jobs map[string]record
 // bare is a spec that knows no order.
 func (s spec) bare() spec { return spec{UID: s.UID} }
 
-// again takes what is there now beside what is held. What is missing or was changed by hand is put back.
-func (b *backend) again(ctx context.Context, objects map[string]*flinkJob, at string, jobs map[string]records.Job) error {
+// again takes what is there now beside what is held. What is missing or was changed by hand is put back. Where that is
+// refused of one object, its job alone is in doubt.
+func (b *backend) again(ctx context.Context, objects map[string]*flinkJob, at string, c records.Contents) error {
 	b.mu.Lock()
 	known := make([]*held, 0, len(b.held))
 	for _, h := range b.held {
@@ -135,17 +141,51 @@ func (b *backend) again(ctx context.Context, objects map[string]*flinkJob, at st
 	for _, h := range known {
 		o := objects[h.name]
 		delete(objects, h.name)
-		if err := b.settle(ctx, h, o, at, jobs); err != nil {
+		err := b.settle(ctx, h, o, at, c.Jobs)
+		if err != nil && !ofOne(err) {
 			return err
 		}
+		if err != nil {
+			c.Doubts[h.uid] = err
+		}
+		b.tell(h, err)
 	}
 	for _, o := range objects {
-		if err := b.adopt(ctx, o, jobs); err != nil {
+		if err := b.adopt(ctx, o, c.Jobs); err != nil {
 			return err
 		}
 	}
 
 	return nil
+}
+
+// ofOne reports whether an error says something of one object, and not of the API server or of who writes.
+func ofOne(err error) bool {
+	if errors.Is(err, ErrFenced) || errors.Is(err, errAhead) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return false
+	}
+
+	return !slices.Contains([]metav1.StatusReason{
+		metav1.StatusReasonTimeout, metav1.StatusReasonServerTimeout, metav1.StatusReasonTooManyRequests,
+		metav1.StatusReasonServiceUnavailable, metav1.StatusReasonUnauthorized,
+	}, apierrors.ReasonForError(err))
+}
+
+// tell says of a job that it is in doubt, and that it is not any more, once each.
+func (b *backend) tell(h *held, doubt error) {
+	b.mu.Lock()
+	was := h.doubtful
+	h.doubtful = doubt != nil
+	b.mu.Unlock()
+	switch {
+	case doubt != nil && !was:
+		b.log.Error("FlinkJob cannot be put back; its job runs on, and is not acted upon until it can", telemetry.KeyUID, h.uid, "name", h.name, telemetry.Err(doubt))
+	case doubt == nil && was:
+		b.log.Info("FlinkJob is on record again; its job is acted upon", telemetry.KeyUID, h.uid, "name", h.name)
+	}
 }
 
 // settle is again for one job. o is nil where the list has none.
