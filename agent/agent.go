@@ -125,6 +125,9 @@ func decode(body []byte) (flink.Order, error) {
 	return o, nil
 }
 
+// identityDir is where an agent on a host keeps its identity, in its directory.
+const identityDir = "identity"
+
 // host is this host: processes, and records in a file.
 func host(_ context.Context, cfg Config, deps Deps) (place, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
@@ -153,7 +156,7 @@ func host(_ context.Context, cfg Config, deps Deps) (place, error) {
 	}
 	return place{
 		deps: deps, records: kept.Store, close: kept.Close,
-		enrol:     enrol.Config{Dir: filepath.Join(cfg.Dir, "identity"), TokenFile: cfg.Hub.TokenFile},
+		enrol:     enrol.Config{Dir: filepath.Join(cfg.Dir, identityDir), TokenFile: cfg.Hub.TokenFile},
 		stateRoot: func(string) string { return cfg.StateStorage.Root },
 	}, nil
 }

@@ -43,11 +43,7 @@ func (a *Agent) cluster(ctx context.Context, cfg Config, deps Deps) (place, erro
 	if err != nil {
 		return place{}, err
 	}
-	identity, err := store.NewSecret(api, k.Namespace, k.Secrets.Identity)
-	if err != nil {
-		return place{}, err
-	}
-	token, err := store.NewJoinToken(api, k.Namespace, k.Secrets.Join, tokenKey)
+	member, err := inSecrets(k)
 	if err != nil {
 		return place{}, err
 	}
@@ -72,13 +68,30 @@ func (a *Agent) cluster(ctx context.Context, cfg Config, deps Deps) (place, erro
 	deps.Flink = flinkrest.New(flinkrest.Config{HTTP: rt.HTTPClient(nil), Logger: deps.Logger})
 	return place{
 		deps: deps, records: kept.Store, close: kept.Close,
-		enrol:     enrol.Config{Keeper: identity, Token: token, TokenStays: tokenStays},
+		enrol:     member,
 		stateRoot: func(tenant string) string { return tenants[tenant].StateRoot },
 		hold:      kept.Holds, shown: kept.PutStatus,
 		tasks: func(wake func(uid string)) []run.Task {
 			return []run.Task{{Name: "records", Run: func(ctx context.Context) error { return kept.Run(ctx, wake) }}}
 		},
 	}, nil
+}
+
+// inSecrets keeps a membership in Secrets of the agent's namespace. It asks for nothing yet.
+func inSecrets(k KubernetesConfig) (enrol.Config, error) {
+	api, err := kube.Connect(k.Kubeconfig)
+	if err != nil {
+		return enrol.Config{}, err
+	}
+	identity, err := store.NewSecret(api, k.Namespace, k.Secrets.Identity)
+	if err != nil {
+		return enrol.Config{}, err
+	}
+	token, err := store.NewJoinToken(api, k.Namespace, k.Secrets.Join, tokenKey)
+	if err != nil {
+		return enrol.Config{}, err
+	}
+	return enrol.Config{Keeper: identity, Token: token, TokenStays: tokenStays}, nil
 }
 
 // Serve is an agent from its start to its end. In a cluster several replicas may do so at once: one of them acts, the

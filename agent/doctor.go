@@ -3,10 +3,15 @@ package agent
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/waterwheel-io/waterwheel/agent/doctor"
+	"github.com/waterwheel-io/waterwheel/agent/enrol"
 	"github.com/waterwheel-io/waterwheel/agent/kube"
 	"github.com/waterwheel-io/waterwheel/agent/kube/checks"
 	"github.com/waterwheel-io/waterwheel/agent/rbac"
@@ -26,12 +31,71 @@ func Doctor(ctx context.Context, cfg Config) ([]doctor.Finding, error) {
 			return nil, fmt.Errorf("hub.caFile: no certificate in %s", cfg.Hub.CAFile)
 		}
 	}
-	look := []doctor.Check{doctor.HubCheck(hub)}
+	look := []doctor.Check{doctor.HubCheck(hub), identityCheck(cfg)}
 	if cfg.Runtime.Kind == kindKubernetes {
 		return doctor.Run(ctx, append(look, kubernetesChecks(cfg)...)), nil
 	}
 
 	return doctor.Run(ctx, append(look, doctor.HostChecks(doctor.Host{Dir: cfg.Dir, Java: cfg.Runtime.Java, Flink: cfg.Runtime.Flink})...)), nil
+}
+
+// identityCheck looks at the agent's own certificate, or how it will come by one.
+func identityCheck(cfg Config) doctor.Check {
+	kept, err := membership(cfg)
+	i := doctor.Identity{Running: func(ctx context.Context) string { return runningSays(ctx, cfg) }}
+	if kept.Token != nil {
+		i.Token = kept.Token.String()
+	} else {
+		i.Token = cfg.Hub.TokenFile
+	}
+	i.Kept = func(context.Context) (doctor.Membership, error) {
+		if err != nil {
+			return doctor.Membership{}, err
+		}
+		k, err := enrol.Look(kept)
+		if err != nil || k.NotAfter.IsZero() {
+			return doctor.Membership{Returns: k.Returns, Token: k.Token}, err
+		}
+
+		return doctor.Membership{Cluster: k.Cluster, ID: k.ID.String(), NotAfter: k.NotAfter, Returns: k.Returns, Token: k.Token}, nil
+	}
+
+	return doctor.IdentityCheck(i)
+}
+
+// membership says where the agent's identity and its token are kept.
+func membership(cfg Config) (enrol.Config, error) {
+	if cfg.Runtime.Kind != kindKubernetes {
+		return enrol.Config{Dir: filepath.Join(cfg.Dir, identityDir), TokenFile: cfg.Hub.TokenFile}, nil
+	}
+
+	return inSecrets(cfg.Runtime.Kubernetes)
+}
+
+// runningSays is what an agent that runs here with this file says is wrong with its membership: "" if all is well, or if
+// none answers, as in another pod.
+func runningSays(ctx context.Context, cfg Config) string {
+	if cfg.Listen == "" || cfg.Listen == NoListener {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cfg.Listen+"/status", http.NoBody)
+	if err != nil {
+		return ""
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // straight to loopback
+	resp, err := client.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var says viewJSON
+	if json.NewDecoder(resp.Body).Decode(&says) != nil || says.Hub.Address != cfg.Hub.Address {
+		return "" // another replica acts, or that is another agent
+	}
+
+	return says.Membership
 }
 
 // kubernetesChecks look at the cluster that the file names, or that this is a pod of.

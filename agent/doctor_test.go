@@ -1,7 +1,13 @@
 package agent
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/waterwheel-io/waterwheel/agent/doctor"
@@ -39,5 +45,37 @@ func TestTheDoctorLooksWhereRunsWillGo(t *testing.T) {
 	}
 	if want := []string{"team-a s3://all/x http://minio:9000", "team-b gs://b/x "}; !slices.Equal(places, want) {
 		t.Errorf("tenants %q, want %q", places, want)
+	}
+}
+
+func TestTheDoctorOfAnAgentThatHasNotJoinedSaysWhatIsMissing(t *testing.T) {
+	says := ""
+	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"membership": %q, "hub": {"address": "hub:7443"}}`, says)
+	}))
+	defer running.Close()
+	dir := t.TempDir()
+	cfg := Config{
+		Dir: filepath.Join(dir, "agent"), Listen: running.Listener.Addr().String(),
+		Hub: HubConfig{Address: "hub:7443", TokenFile: filepath.Join(dir, "token")},
+	}
+	want := func(level doctor.Level, text string) {
+		t.Helper()
+		found := doctor.Run(t.Context(), []doctor.Check{identityCheck(cfg)})
+		if len(found) != 1 || found[0].Level != level || !strings.Contains(found[0].Finding, text) || !strings.Contains(found[0].Remedy, cfg.Hub.TokenFile) {
+			t.Errorf("%+v, want %s with %q, and a remedy that names the token's file", found, level, text)
+		}
+	}
+	want(doctor.Fail, "there is no join token")
+	if err := os.WriteFile(cfg.Hub.TokenFile, []byte("wwj1.t"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(doctor.Warn, "not joined; there is a join token")
+	says = "join token refused: it was used"
+	want(doctor.Fail, "the agent says: join token refused")
+	cfg.Hub.Address = "another:7443" // not of the agent that answers
+	want(doctor.Warn, "not joined; there is a join token")
+	if _, err := os.Stat(cfg.Dir); !os.IsNotExist(err) {
+		t.Errorf("it made the agent's directory: %v", err)
 	}
 }
