@@ -15,7 +15,10 @@ import (
 )
 
 // limit is for what takes seconds on a machine with nothing else to do.
-const limit = 5 * time.Minute
+const (
+	limit   = 5 * time.Minute
+	answers = time.Minute // of a JobManager that lives
+)
 
 // run is the run of clicks of that number.
 func (t *teller) run(n int32) flink.Run { return flink.Run{UID: t.job.Metadata.UID, Term: 1, Run: n} }
@@ -39,7 +42,7 @@ func (t *teller) running(ctx context.Context) error {
 	}
 	took := time.Since(began)
 	t.job = j
-	seen := t.witness.Observe(ctx, t.run(j.Status.Run))
+	seen := t.told(ctx, t.run(j.Status.Run))
 	if seen.Job == nil || !seen.Job.AllRunning() || seen.Job.Restored != nil {
 		return fmt.Errorf("what Flink says: %+v %s", seen.Job, seen.Err)
 	}
@@ -85,7 +88,7 @@ func (t *teller) changed(ctx context.Context) error {
 
 // otherwise is clicks with another parallelism than it has.
 func (t *teller) otherwise(ctx context.Context) (job, error) {
-	seen := t.witness.Observe(ctx, t.run(t.job.Status.Run))
+	seen := t.told(ctx, t.run(t.job.Status.Run))
 	if seen.Job == nil {
 		return job{}, errors.New("what Flink says: " + seen.Err)
 	}
@@ -170,7 +173,7 @@ func (t *teller) resume(ctx context.Context) error {
 		return err
 	}
 	t.job = j
-	seen := t.witness.Observe(ctx, t.run(j.Status.Run))
+	seen := t.told(ctx, t.run(j.Status.Run))
 	if savepoint.Kind != "savepoint" || seen.Job == nil || seen.Job.Restored == nil || seen.Job.Restored.Path != savepoint.Path {
 		return fmt.Errorf("suspended with %s %q, and what Flink says after the resume: %+v %s", savepoint.Kind, savepoint.Path, seen.Job, seen.Err)
 	}

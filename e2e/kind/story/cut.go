@@ -62,7 +62,7 @@ func (t *teller) cut(ctx context.Context) error {
 		return err
 	}
 	deletes, patches := touched(events)
-	if s := t.witness.Observe(ctx, t.run(before.Status.Run)); s.Job == nil || !s.Job.AllRunning() || deletes+patches > 0 {
+	if s := t.told(ctx, t.run(before.Status.Run)); s.Job == nil || !s.Job.AllRunning() || deletes+patches > 0 {
 		return fmt.Errorf("behind the cut run %s is %+v %s, and the agent sent %d deletes and %d writes to workloads", t.run(before.Status.Run), s.Job, s.Err, deletes, patches)
 	}
 	lasted, healed := time.Since(began), time.Now()
@@ -74,7 +74,7 @@ func (t *teller) cut(ctx context.Context) error {
 		return err
 	}
 	t.job = j
-	if s := t.witness.Observe(ctx, t.run(j.Status.Run)); s.Job == nil || int(s.Job.Parallelism) != edit.parallelism {
+	if s := t.told(ctx, t.run(j.Status.Run)); s.Job == nil || int(s.Job.Parallelism) != edit.parallelism {
 		return fmt.Errorf("after the heal Flink says %+v %s", s.Job, s.Err)
 	}
 	stage.Line(os.Stdout, "hub", "cut_s", lasted, "jobmanager_killed_back_s", jm, "agent_killed_back_s", agent, "deletes", deletes, "patches", patches,

@@ -16,7 +16,7 @@ import (
 // hubUpgraded: an upgrade of the hub's chart and a kill of its pod cost no job anything, and no row is sent again.
 func (t *teller) hubUpgraded(ctx context.Context) error {
 	run := t.run(t.job.Status.Run)
-	before := t.witness.Observe(ctx, run)
+	before := t.told(ctx, run)
 	values := map[string]any{"podAnnotations": map[string]any{"waterwheel.dev/upgraded": fmt.Sprint(time.Now().Unix())}}
 	if err := t.f.Helm(ctx, t.f.Vendor, values, "helm upgrade waterwheel-hub charts/waterwheel-hub --namespace "+world.HubNamespace+" --reuse-values"); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (t *teller) rowsSent(ctx context.Context) (int, error) {
 // rotated: certificates that live two minutes are renewed for six, and nobody notices. Then they live as long as usual.
 func (t *teller) rotated(ctx context.Context) error {
 	run := t.run(t.job.Status.Run)
-	before := t.witness.Observe(ctx, run)
+	before := t.told(ctx, run)
 	sent, err := t.rowsSent(ctx)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (t *teller) certificateEnds(ctx context.Context) (time.Time, error) {
 // uninstalled: an uninstall keeps the jobs, a second agent takes them over, and an uninstall that is told to remove all does.
 func (t *teller) uninstalled(ctx context.Context) error {
 	run := t.run(t.job.Status.Run)
-	before := t.witness.Observe(ctx, run)
+	before := t.told(ctx, run)
 	uninstall := func() error {
 		return t.f.Helm(ctx, t.c, nil, "helm uninstall waterwheel-agent --namespace "+world.AgentNamespace+" --wait --timeout 4m")
 	}

@@ -19,7 +19,7 @@ func (t *teller) apiAway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := t.witness.Observe(ctx, run)
+	before := t.told(ctx, run)
 	if before.Job == nil {
 		return errors.New("what Flink said before: " + before.Err)
 	}
@@ -126,7 +126,7 @@ func (t *teller) node(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := t.witness.Observe(ctx, run)
+	before := t.told(ctx, run)
 	if before.Job == nil {
 		return errors.New("what Flink said before: " + before.Err)
 	}
