@@ -26,8 +26,8 @@ func tool(file string, args ...string) []string {
 func testSteps(version string) []step {
 	return []step{
 		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
-		{"apiserver", 20 * time.Minute, in("e2e/node", "go", "run", ".", "bin", "-out", "-", "etcd", "kube-apiserver", "kube-controller-manager")},
-		{"helm", 20 * time.Minute, command(tool("helm", "helm", "version")...)},
+		{"apiserver", 30 * time.Minute, in("e2e/node", "go", "run", ".", "bin", "-out", "-", "etcd", "kube-apiserver", "kube-controller-manager")},
+		{"helm", 30 * time.Minute, command(tool("helm", "helm", "version")...)},
 		{"unit", 20 * time.Minute, tests([]string{world}, "-shuffle=on")},
 		{"unit-kind", 10 * time.Minute, in("e2e/kind", "go", "test", "-shuffle=on", "./...")},
 		{"world", 10 * time.Minute, command("go", "test", "-count=1", "-v", "./e2e/world")},
