@@ -215,7 +215,9 @@ func told(ctx context.Context, w *world.Witness, run flink.Run) (s flink.REST) {
 	return s
 }
 
-func (t *teller) told(ctx context.Context, run flink.Run) flink.REST { return told(ctx, t.witness, run) }
+func (t *teller) told(ctx context.Context, run flink.Run) flink.REST {
+	return told(ctx, t.witness, run)
+}
 
 // inSync waits until the hub hears from the agent that clicks is as it should be.
 func (t *teller) inSync(ctx context.Context) error {
