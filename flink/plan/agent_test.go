@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/flink"
@@ -77,7 +78,7 @@ func (w *world) judge(ob flink.Observed, p plan.Plan) {
 	}
 	switch a := p.Action.(type) {
 	case plan.EnsureRun:
-		if w.order.Deleted && !w.hasJob(a.Launch.Run) {
+		if w.order.Deleted && !w.hasJob(a.Launch.Run) && !unheard(ob, a.Launch.Run) {
 			w.sin("a deleted job gets processes for %s", a.Launch.Run)
 		}
 		if w.order.Spec.State == flink.StateSuspended && w.find(a.Launch.Run) == nil {
@@ -106,6 +107,14 @@ func (w *world) judge(ob flink.Observed, p plan.Plan) {
 func (w *world) hasJob(id flink.Run) bool {
 	r := w.find(id)
 	return r != nil && (r.job != nil || r.kube != nil && r.kube.graph)
+}
+
+// unheard reports whether a run's JobManager is there and has not told whether it has the job: what is missing of such a
+// run may be put back, or it could never be asked.
+func unheard(ob flink.Observed, id flink.Run) bool {
+	return slices.ContainsFunc(ob.Runs, func(r flink.RunObserved) bool {
+		return r.Run == id && r.JobManager.Exists() && !r.REST.JobsListed
+	})
 }
 
 // judgeEnd holds that nothing healthy is ended, and no old run before the new one is proven.
