@@ -87,7 +87,8 @@ type way struct {
 	to *memory
 
 	mu    sync.Mutex
-	state string // "": open; "cut": refuses; "silent": no answer; "raced": another writes first
+	state string // "": open; "cut": refuses; "silent": no answer; "raced": another writes first; "late": see there
+	late  *http.Request
 	last  time.Time
 }
 
@@ -113,6 +114,8 @@ func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Method != http.MethodGet {
 			w.to.touch()
 		}
+	case "late":
+		return w.lag(r)
 	}
 	a, err := w.to.serve(r)
 	if err == nil && r.Method != http.MethodGet && a.StatusCode == http.StatusOK {
@@ -120,6 +123,35 @@ func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer w.mu.Unlock()
 		w.last = began
 	}
+
+	return a, err
+}
+
+// lag has the API server make the first write only after its asker has given up on it, and has read the Lease once more.
+func (w *way) lag(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	late := w.late
+	if late == nil && r.Method != http.MethodGet {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.mu.Unlock()
+
+			return nil, err
+		}
+		w.late = r.Clone(context.WithoutCancel(r.Context()))
+		w.late.Body = io.NopCloser(bytes.NewReader(text))
+		w.mu.Unlock()
+		<-r.Context().Done()
+
+		return nil, context.Cause(r.Context())
+	}
+	w.mu.Unlock()
+	a, err := w.to.serve(r)
+	if err != nil || late == nil {
+		return a, err
+	}
+	w.set("")
+	_, err = w.to.serve(late)
 
 	return a, err
 }
@@ -226,6 +258,38 @@ func TestALostLeaseIsNotGivenUpWhileItsHolderStops(t *testing.T) {
 		w.set("")
 		if err := <-first; !errors.Is(err, ErrLost) {
 			t.Errorf("err = %v, want ErrLost", err)
+		}
+	})
+}
+
+// A renewal that was under way at the end is made by the API server all the same: the Lease is given up after it.
+func TestALeaseIsGivenUpOverARenewalThatWasUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		w := &way{to: m}
+		ctx, stop := context.WithCancel(t.Context())
+		leads, first := make(chan struct{}), make(chan error, 1)
+		go func() {
+			first <- Run(ctx, w.config("one"), func(ctx context.Context) error {
+				close(leads)
+				<-ctx.Done()
+
+				return nil
+			})
+		}()
+		<-leads
+		w.set("late")
+		time.Sleep(RetryPeriod + time.Second)
+		synctest.Wait()
+		stop()
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if h := m.holder(); h != "" {
+			t.Errorf("held by %q after its holder has ended", h)
+		}
+		if w.late == nil {
+			t.Error("no renewal was under way")
 		}
 	})
 }

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -126,6 +127,9 @@ func (l *lock) write(ctx context.Context, r resourcelock.LeaderElectionRecord, d
 	call, cancel := l.bounded(ctx)
 	defer cancel()
 	err := do(call, r)
+	if !mine {
+		err = l.again(call, r, err)
+	}
 	l.heard(ctx, err)
 	if err != nil || !mine {
 		return err
@@ -135,4 +139,22 @@ func (l *lock) write(ctx context.Context, r resourcelock.LeaderElectionRecord, d
 	l.renewed = began
 
 	return nil
+}
+
+// again gives the Lease up once more where that met a conflict while this replica is still the holder: the renewal that was
+// under way when the elector was told to end was cut short at this side only, and the API server made it in between.
+// err is how the last try ended.
+func (l *lock) again(call context.Context, r resourcelock.LeaderElectionRecord, err error) error {
+	for apierrors.IsConflict(err) {
+		found, _, reading := l.Interface.Get(call)
+		if reading != nil {
+			return fmt.Errorf("%w; and read it again: %w", err, reading)
+		}
+		if found.HolderIdentity != l.Identity() {
+			return err
+		}
+		err = l.Interface.Update(call, r)
+	}
+
+	return err
 }
