@@ -503,16 +503,45 @@ func TestTheLargestOrderFits(t *testing.T) {
 
 func TestAnAPIServerWithoutTheCRDIsNamedAsSuch(t *testing.T) {
 	p := newPlace(t)
-	if err := person(t).Resource(crds()).Delete(t.Context(), "flinkjobs.agent.waterwheel.dev", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "FlinkJob is not known any more", func() bool {
-		_, err := p.objects.List(t.Context(), metav1.ListOptions{})
-
-		return err != nil
-	})
+	uninstall(t)
 	if _, err := Open(t.Context(), p.o); !errors.Is(err, ErrNoCRD) || !strings.Contains(err.Error(), "chart waterwheel-agent") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// Somebody deletes the CustomResourceDefinition, and with it all objects, while the agent runs: nothing is forgotten, what
+// cannot be put on record is an error, and all of it stands there again when the definition does.
+func TestTheCRDIsDeletedAndComesBack(t *testing.T) {
+	p := newPlace(t)
+	s, _, _ := p.run()
+	record(t, s, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1), recordstest.Order("b", 1, 1, 1, 1)))
+	save(t, s, "a", memory(1, 1))
+	save(t, s, "b", memory(3, 7))
+	uninstall(t)
+	if err := s.SaveMemory(t.Context(), "a", memory(2, 2)); err == nil {
+		t.Error("a memory was put on record where there are no records")
+	}
+	install(t)
+	await(t, "records are served again", func() bool { _, err := s.Jobs(t.Context()); return err == nil })
+	save(t, s, "a", memory(2, 2))
+	for uid, run := range map[string]int32{"a": 2, "b": 3} {
+		await(t, "FlinkJob is written again", func() bool {
+			u, err := p.objects.Get(t.Context(), uid, metav1.GetOptions{})
+			if err != nil {
+				return false
+			}
+			o, err := read(u)
+
+			return err == nil && o.Spec.whole() && o.Status.Agent.whole() && o.Status.Agent.Memory != ""
+		})
+		if rec := load(t, s, uid); rec.Memory.LastRun != run {
+			t.Errorf("memory of %s = %+v", uid, rec.Memory)
+		}
+	}
+	for uid, run := range map[string]int32{"a": 2, "b": 3} {
+		if rec := load(t, p.open(), uid); rec.Memory.LastRun != run {
+			t.Errorf("memory of %s after a restart = %+v", uid, rec.Memory)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -71,13 +72,29 @@ func install(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := person(t)
-	if _, err := d.Resource(crds()).Apply(t.Context(), u.GetName(), &u, metav1.ApplyOptions{FieldManager: "helm"}); err != nil {
-		t.Fatal(err)
-	}
 	await(t, "FlinkJob is known", func() bool {
-		_, err := d.Resource(resource()).Namespace("default").List(t.Context(), metav1.ListOptions{})
+		now, err := d.Resource(crds()).Apply(t.Context(), u.GetName(), &u, metav1.ApplyOptions{FieldManager: "helm"})
+		if err != nil || now.GetDeletionTimestamp() != nil {
+			return false // one that a test deleted is still going
+		}
+		_, err = d.Resource(resource()).Namespace("default").List(t.Context(), metav1.ListOptions{})
 
 		return err == nil
+	})
+}
+
+// uninstall has the API server forget FlinkJob, with all objects.
+func uninstall(t *testing.T) {
+	t.Helper()
+	d := person(t).Resource(crds())
+	name := resource().GroupResource().String()
+	if err := d.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "FlinkJob is not known any more", func() bool {
+		_, err := d.Get(t.Context(), name, metav1.GetOptions{})
+
+		return apierrors.IsNotFound(err)
 	})
 }
 
