@@ -69,8 +69,8 @@ type RunObserved struct {
 // the number that it had where it was taken.
 type HAData struct {
 	Err      string    // why it could not be seen; the rest means nothing then
-	Graph    bool      // the job's graph is on record: a JobManager that starts runs the job without being asked
-	Pointers bool      // the record of the job's checkpoints is there. Graph without it starts the job empty
+	Graph    bool      // the job's graph is on record, and can be read: a JobManager that starts runs the job without being asked
+	Pointers bool      // the record of the job's checkpoints is there, and can be read. Graph without one starts the job empty, or not at all
 	Newest   int64     // number of the newest completed checkpoint on record; 0: none yet
 	Renewed  time.Time // when its leading JobManager last renewed its lease; zero: never seen
 }

@@ -15,15 +15,27 @@ import (
 // leaderAnnotation is where Flink's leader elector keeps its record.
 const leaderAnnotation = "control-plane.alpha.kubernetes.io/leader"
 
-// haOf reads a run's high availability data from its ConfigMaps; nil when there is none and none was meant to be.
+// handle is how every value begins that Flink keeps of a graph or a checkpoint: a serialized Java object, in Base64.
+const handle = "rO0AB"
+
+// The keys that Flink keeps graphs and checkpoints under. The two majors name the graph differently.
+const (
+	planKey       = "executionPlan-"
+	graphKey      = "jobGraph-"
+	checkpointKey = "checkpointID-"
+)
+
+// haOf reads a run's high availability data from its ConfigMaps; nil when there is none and none was meant to be. What
+// was changed by hand so that no JobManager can read it counts as not there.
 func haOf(run flink.Run, maps []*corev1.ConfigMap, meant bool) *flink.HAData {
 	if len(maps) == 0 && !meant {
 		return nil
 	}
 	ha := &flink.HAData{}
 	for _, cm := range maps {
-		ha.Graph = ha.Graph || hasGraph(cm)
-		if cm.Name == render.CheckpointConfigMap(run) {
+		damaged := damage(cm) != ""
+		ha.Graph = ha.Graph || hasGraph(cm) && !damaged
+		if cm.Name == render.CheckpointConfigMap(run) && !damaged {
 			ha.Pointers = true
 			ha.Newest = newestPointer(cm)
 		}
@@ -34,23 +46,39 @@ func haOf(run flink.Run, maps []*corev1.ConfigMap, meant bool) *flink.HAData {
 	return ha
 }
 
-// hasGraph reports whether a JobManager would start a job by this ConfigMap. The
-// two majors of Flink name the graph differently.
+// hasGraph reports whether a JobManager would start a job by this ConfigMap.
 func hasGraph(cm *corev1.ConfigMap) bool {
 	for k := range cm.Data {
-		if strings.HasPrefix(k, "executionPlan-") || strings.HasPrefix(k, "jobGraph-") {
+		if isGraph(k) {
 			return true
 		}
 	}
 	return false
 }
 
-// newestPointer is the greatest number of a completed checkpoint on record, 0 without any.
+func isGraph(key string) bool {
+	return strings.HasPrefix(key, planKey) || strings.HasPrefix(key, graphKey)
+}
+
+// damage is the first key of a graph or a checkpoint whose value Flink did not write: a JobManager that starts fails at
+// it. Empty: there is none.
+func damage(cm *corev1.ConfigMap) string {
+	first := ""
+	for k, v := range cm.Data {
+		if (isGraph(k) || strings.HasPrefix(k, checkpointKey)) && !strings.HasPrefix(v, handle) && (first == "" || k < first) {
+			first = k
+		}
+	}
+	return first
+}
+
+// newestPointer is the greatest number of a completed checkpoint on record, 0 without any. What Flink did not write does
+// not count.
 func newestPointer(cm *corev1.ConfigMap) int64 {
 	var newest int64
-	for k := range cm.Data {
-		digits, ok := strings.CutPrefix(k, "checkpointID-")
-		if !ok {
+	for k, v := range cm.Data {
+		digits, ok := strings.CutPrefix(k, checkpointKey)
+		if !ok || !strings.HasPrefix(v, handle) {
 			continue
 		}
 		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {

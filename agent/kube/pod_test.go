@@ -303,7 +303,11 @@ func TestHighAvailabilityDataOfBothMajorsIsRead(t *testing.T) {
 	cm := func(name string, keys ...string) *corev1.ConfigMap {
 		data := map[string]string{}
 		for _, k := range keys {
-			data[k] = ""
+			k, v, changed := strings.Cut(k, "=")
+			if !changed {
+				v = "rO0ABXNyA"
+			}
+			data[k] = v
 		}
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{
 			leaderAnnotation: `{"holderIdentity":"h","renewTime":"2026-03-04T12:00:00.123456Z"}`,
@@ -323,11 +327,36 @@ func TestHighAvailabilityDataOfBothMajorsIsRead(t *testing.T) {
 			true,
 			&flink.HAData{Graph: true, Pointers: true, Newest: 10, Renewed: renewedAt},
 		},
-		"1.20":             {[]*corev1.ConfigMap{cm(leader, "jobGraph-x"), cm(pointers, "counter")}, true, &flink.HAData{Graph: true, Pointers: true, Renewed: renewedAt}},
-		"its job ended":    {[]*corev1.ConfigMap{cm(leader, "leader.dispatcher")}, true, &flink.HAData{Renewed: renewedAt}},
-		"graph alone":      {[]*corev1.ConfigMap{cm(leader, "jobGraph-x")}, true, &flink.HAData{Graph: true, Renewed: renewedAt}},
+		"1.20":          {[]*corev1.ConfigMap{cm(leader, "jobGraph-x"), cm(pointers, "counter")}, true, &flink.HAData{Graph: true, Pointers: true, Renewed: renewedAt}},
+		"its job ended": {[]*corev1.ConfigMap{cm(leader, "leader.dispatcher")}, true, &flink.HAData{Renewed: renewedAt}},
+		"graph alone":   {[]*corev1.ConfigMap{cm(leader, "jobGraph-x")}, true, &flink.HAData{Graph: true, Renewed: renewedAt}},
+		"a graph changed by hand": {
+			[]*corev1.ConfigMap{cm(leader, "jobGraph-x=garbage"), cm(pointers, "counter=1", "checkpointID-0000000000000000009")}, true,
+			&flink.HAData{Pointers: true, Newest: 9, Renewed: renewedAt},
+		},
+		"a checkpoint changed by hand": {
+			[]*corev1.ConfigMap{cm(leader, "jobGraph-x"), cm(pointers, "counter=1", "checkpointID-0000000000000000009=", "checkpointID-0000000000000000008")}, true,
+			&flink.HAData{Graph: true, Renewed: renewedAt},
+		},
+		"a checkpoint added by hand": {
+			[]*corev1.ConfigMap{cm(leader, "executionPlan-x"), cm(pointers, "checkpointID-0000000000000000009", "checkpointID-0000000000000999999=bm8=")}, true,
+			&flink.HAData{Graph: true, Renewed: renewedAt},
+		},
 		"what is not read": {[]*corev1.ConfigMap{cm(pointers, "checkpointID-x", "checkpointID-")}, false, &flink.HAData{Pointers: true, Renewed: renewedAt}},
 	} {
+		if len(c.maps) > 0 { // what the watch keeps of them says the same
+			kept := make([]*corev1.ConfigMap, len(c.maps))
+			for i, m := range c.maps {
+				o, err := keysAlone(m.DeepCopy())
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept[i] = o.(*corev1.ConfigMap)
+			}
+			if a, b := haOf(run, c.maps, c.meant), haOf(run, kept, c.meant); *a != *b {
+				t.Errorf("%s: %+v, and as the watch keeps them %+v", name, a, b)
+			}
+		}
 		got := haOf(run, c.maps, c.meant)
 		if (got == nil) != (c.want == nil) || got != nil && *got != *c.want {
 			t.Errorf("%s: %+v, wanted %+v", name, got, c.want)

@@ -36,6 +36,9 @@ func (s Snapshots) Newest(ctx context.Context, run flink.Run, checkpointsDir str
 	}
 	id, seen := s.remembered(run)
 	if cm != nil {
+		if key := damage(cm); key != "" {
+			return flink.Snapshot{}, fmt.Errorf("find the newest checkpoint of run %s: ConfigMap %s was changed by hand: %s is not what Flink writes, and %w", run, cm.Name, key, errUnread)
+		}
 		id, seen = newestPointer(cm), true
 	}
 	if !seen {

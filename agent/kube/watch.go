@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -227,11 +228,13 @@ func withoutManagers(o any) (any, error) {
 	return o, nil
 }
 
-// keysAlone leaves of Flink's ConfigMaps the names of what they hold.
+// keysAlone leaves of Flink's ConfigMaps the names of what they hold, and whether Flink wrote it.
 func keysAlone(o any) (any, error) {
 	if cm, ok := o.(*corev1.ConfigMap); ok {
-		for k := range cm.Data {
-			cm.Data[k] = ""
+		for k, v := range cm.Data {
+			if cm.Data[k] = ""; strings.HasPrefix(v, handle) {
+				cm.Data[k] = handle
+			}
 		}
 		cm.BinaryData = nil
 	}
@@ -329,5 +332,5 @@ func matters(before, now metav1.Object) bool {
 	if !okA || !okB || b.Labels[labelType] != haType {
 		return true
 	}
-	return hasGraph(a) != hasGraph(b)
+	return hasGraph(a) != hasGraph(b) || (damage(a) == "") != (damage(b) == "")
 }

@@ -47,7 +47,7 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 	case s.REST.OtherKeys && p.silence(s) >= keysAfter:
 		return "its REST has other keys than the agent: the agent's Secret of keys was deleted or replaced, and nothing of this run can be changed any more"
 	case c.HAFault == faultData && (!s.JobManager.Exists() || s.REST.JobsListed || !p.renewed(h, leaseQuick)):
-		why := "its high availability data was deleted, and its JobManager does not have the job any more"
+		why := "its high availability data was deleted or damaged, and its JobManager does not have the job any more"
 		if c.Crash.Times > 1 {
 			why += "; it " + p.crashWords(c, s)
 		}
@@ -55,7 +55,7 @@ func (p *pass) over(c *RunRecord, s flink.RunObserved) string {
 	case !s.JobManager.Exists() && !h.Graph:
 		return "its JobManager is gone, and its high availability data too"
 	case s.REST.JobsListed && had && !h.Graph && absent >= goneFor:
-		return "its JobManager is there without the job, and nothing of it is on record: it ended while nobody looked, or its high availability data was deleted"
+		return "its JobManager is there without the job, and nothing of it is on record: it ended while nobody looked, or its high availability data was deleted or damaged"
 	case s.REST.JobsListed && had && absent >= comesBack:
 		return "its JobManager did not bring the job back within " + age(comesBack)
 	case p.crashed(c, s):
@@ -184,7 +184,7 @@ func (p *pass) lastSeen(c *RunRecord) string {
 	return "nothing, since no checkpoint of it was seen"
 }
 
-// damaged replaces a run whose high availability data is gone while its job still
+// damaged replaces a run whose high availability data is gone or damaged while its job still
 // runs: a JobManager that starts again would start it empty, or not at all. At
 // once the first time, and ever later when it happens again.
 func (p *pass) damaged(c *RunRecord, s flink.RunObserved) Plan {
@@ -195,7 +195,7 @@ func (p *pass) damaged(c *RunRecord, s flink.RunObserved) Plan {
 		}
 	}
 	if p.now.Before(p.m.RetryAt) {
-		return p.wait(HADataDamaged, p.goingOn(), p.m.RetryAt.Sub(p.now), "Run %s's high availability data was deleted, and those of runs before it; replaces it at %s",
+		return p.wait(HADataDamaged, p.goingOn(), p.m.RetryAt.Sub(p.now), "Run %s's high availability data was deleted or damaged, and those of runs before it; replaces it at %s",
 			c.Run, clock(p.m.RetryAt))
 	}
 	if p.refused() {
@@ -204,7 +204,7 @@ func (p *pass) damaged(c *RunRecord, s flink.RunObserved) Plan {
 	return p.upgrade(c, s)
 }
 
-const damagedWords = "to replace it, since its high availability data was deleted: a JobManager that starts again would start the job empty, or not at all"
+const damagedWords = "to replace it, since its high availability data was deleted or damaged: a JobManager that starts again would start the job empty, or not at all"
 
 // silentHA says why a run with high availability is left alone while its REST is silent.
 func (p *pass) silentHA(c *RunRecord, s flink.RunObserved) Plan {
