@@ -119,9 +119,9 @@ func CanInstall() bool {
 // InstallJDK installs Java 17, or where the system has no such package the JDK
 // it prefers. Call it only with the user's permission: it changes the machine.
 func InstallJDK(ctx context.Context, progress func(line string)) error {
-	err := install(ctx, progress, "openjdk-17-jdk-headless")
+	err := InstallPackages(ctx, progress, "openjdk-17-jdk-headless")
 	if err != nil && ctx.Err() == nil {
-		return install(ctx, progress, "default-jdk-headless")
+		return InstallPackages(ctx, progress, "default-jdk-headless")
 	}
 	return err
 }
@@ -129,29 +129,11 @@ func InstallJDK(ctx context.Context, progress func(line string)) error {
 // InstallPip installs pip and what it builds in. Call it only with the user's
 // permission: it changes the machine.
 func InstallPip(ctx context.Context, progress func(line string)) error {
-	return install(ctx, progress, "python3-pip", "python3-venv")
+	return InstallPackages(ctx, progress, "python3-pip", "python3-venv")
 }
 
 // InstallMaven installs Maven, which brings the plugins. Call it only with the
 // user's permission: it changes the machine.
 func InstallMaven(ctx context.Context, progress func(line string)) error {
-	return install(ctx, progress, "maven")
-}
-
-func install(ctx context.Context, progress func(string), packages ...string) error {
-	names := strings.Join(packages, " ")
-	if !CanInstall() {
-		return fmt.Errorf("install %s: needs root and apt-get", names)
-	}
-	if progress != nil {
-		progress("installing " + names + " with apt-get")
-	}
-	for _, args := range [][]string{{"update", "-q"}, append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)} {
-		cmd := command(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w: %s", args[0], failure(ctx, err), lastWords(string(out)))
-		}
-	}
-	return nil
+	return InstallPackages(ctx, progress, "maven")
 }

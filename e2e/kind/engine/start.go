@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/waterwheel-io/waterwheel/e2e/kind/internal/source"
+	"github.com/waterwheel-io/waterwheel/internal/flinkdist"
 )
 
 const (
@@ -188,36 +189,16 @@ func installDocker(ctx context.Context, o Options) (dockerd string, err error) {
 	if complete() {
 		return find(), nil
 	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
+	if !flinkdist.CanInstall() {
 		return "", errors.New("no dockerd or docker on this machine: install Docker (Debian's package is docker.io)")
 	}
-	o.say("installing docker.io")
-	install := func() error {
-		return apt(ctx, "install", "-y", "-q", "--no-install-recommends", "docker.io", "iptables")
-	}
-	if err := install(); err != nil {
-		// the lists of a fresh machine are empty or old
-		if err := apt(ctx, "update", "-q"); err != nil {
-			return "", err
-		}
-		if err := install(); err != nil {
-			return "", fmt.Errorf("install docker.io (by hand: apt-get install docker.io): %w", err)
-		}
+	if err := flinkdist.InstallPackages(ctx, o.Progress, "docker.io", "iptables"); err != nil {
+		return "", fmt.Errorf("install docker.io (by hand: apt-get install docker.io): %w", err)
 	}
 	if !complete() {
 		return "", errors.New("docker.io is installed and there is no dockerd or docker")
 	}
 	return find(), nil
-}
-
-func apt(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("apt-get %s: %w: %s", args[0], err, bytes.TrimSpace(out[max(0, len(out)-1000):]))
-	}
-	return nil
 }
 
 // buildWrapper makes the runtime that takes the capability away from containers.

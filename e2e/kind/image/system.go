@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -94,14 +93,7 @@ func makeSystem(ctx context.Context, log *slog.Logger, file string) error {
 // download brings the packages by this machine's apt, which checks them, in the
 // order of the list.
 func download(ctx context.Context, dir string) ([]string, error) {
-	err := apt(ctx, dir, append([]string{"download", "-q"}, packages...)...)
-	if err != nil && ctx.Err() == nil && flinkdist.CanInstall() { // a machine that has not been used yet knows no packages
-		if err := apt(ctx, dir, "update", "-q"); err != nil {
-			return nil, err
-		}
-		err = apt(ctx, dir, append([]string{"download", "-q"}, packages...)...)
-	}
-	if err != nil {
+	if err := flinkdist.DownloadPackages(ctx, dir, packages...); err != nil {
 		return nil, err
 	}
 	var debs []string
@@ -116,15 +108,6 @@ func download(ctx context.Context, dir string) ([]string, error) {
 		debs = append(debs, found[0])
 	}
 	return debs, nil
-}
-
-func apt(ctx context.Context, dir string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", args...)
-	cmd.Dir, cmd.WaitDelay = dir, 5*time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("apt-get %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 // finish adds what the packages' own scripts would have made.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/waterwheel-io/waterwheel/e2e/node/programs"
 )
 
 // suite is Debian 12 and not a newer one: its systemd is the last that starts on
@@ -52,20 +54,52 @@ func requireTools(ctx context.Context, say func(string, ...any)) error {
 	return nil
 }
 
+// aptInstall waits for others of this machine that install packages: apt-get
+// itself gives up at once. What fails is tried again with new lists: those of a
+// fresh machine are empty or old, and a mirror may fail for a moment.
 func aptInstall(ctx context.Context, pkg string) error {
-	env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	install := []string{"apt-get", "install", "-y", "-q", "--no-install-recommends", pkg}
-	if run(ctx, env, install...) == nil {
-		return nil
-	}
-	// the lists of a fresh machine are empty or old
-	if err := run(ctx, env, "apt-get", "update", "-q"); err != nil {
+	unlock, err := aptLock(ctx)
+	if err != nil {
 		return fmt.Errorf("install %s: %w", pkg, err)
 	}
-	if err := run(ctx, env, install...); err != nil {
+	defer unlock()
+	env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	apt := func(args ...string) error {
+		return run(ctx, env, append([]string{"apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"}, args...)...)
+	}
+	install := func() error { return apt("install", "-y", "-q", "--no-install-recommends", pkg) }
+	err = install()
+	for _, pause := range []time.Duration{0, 10 * time.Second, time.Minute} {
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		lists := apt("update", "-q")
+		if err = install(); err != nil {
+			err = errors.Join(err, lists)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("install %s (by hand: apt-get install %s): %w", pkg, pkg, err)
 	}
 	return nil
+}
+
+// aptLock is the lock of all who use apt-get for Waterwheel's tests on this machine.
+func aptLock(ctx context.Context) (unlock func(), err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(cache, "waterwheel")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return programs.Lock(ctx, filepath.Join(dir, "apt.lock"))
 }
 
 // debian returns the archive of the base, made once.
@@ -76,10 +110,8 @@ func (w *work) debian(ctx context.Context) (string, error) {
 	}
 	began := time.Now()
 	dir := filepath.Join(w.dir, "debian")
-	err := run(ctx, append(os.Environ(), "LC_ALL=C"), "debootstrap", "--variant=minbase",
-		"--include="+strings.Join(debianPackages(), ","), suite, dir)
-	if err != nil {
-		return "", fmt.Errorf("%w (does this machine reach a Debian mirror?)", err)
+	if err := debootstrap(ctx, dir); err != nil {
+		return "", err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -98,6 +130,25 @@ func (w *work) debian(ctx context.Context) (string, error) {
 	}
 	w.say("debootstrap %s: %.0f s", suite, time.Since(began).Seconds())
 	return archive, discard(dir)
+}
+
+// debootstrap makes the base in dir; a second time from nothing where a mirror failed.
+func debootstrap(ctx context.Context, dir string) error {
+	try := func() error {
+		return run(ctx, append(os.Environ(), "LC_ALL=C"), "debootstrap", "--variant=minbase",
+			"--include="+strings.Join(debianPackages(), ","), suite, dir)
+	}
+	err := try()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if gone := discard(dir); gone != nil {
+		return errors.Join(err, gone)
+	}
+	if err := try(); err != nil {
+		return fmt.Errorf("%w (does this machine reach a Debian mirror?)", err)
+	}
+	return nil
 }
 
 // slim removes what a node never reads.
