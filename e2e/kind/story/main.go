@@ -151,7 +151,10 @@ func begin(ctx context.Context, o options) (*teller, func(failed bool) error, er
 		return nil, nil, err
 	}
 	began := time.Now()
-	base, err := world.Open(ctx, world.Options{Name: o.name, Versions: []string{o.version}, Product: true, Artifacts: o.artifacts, Progress: os.Stderr})
+	base, err := world.Open(ctx, world.Options{
+		Name: o.name, Versions: []string{o.version}, Product: true, Artifacts: o.artifacts, Progress: os.Stderr,
+		Anew: !o.keep && len(o.only) == 0, // a world that was kept is for more chapters of it
+	})
 	if err != nil {
 		return nil, nil, err
 	}

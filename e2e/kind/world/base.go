@@ -27,6 +27,7 @@ type Options struct {
 	Name      string    // of the world: its storage is kept apart by it
 	Versions  []string  // of Flink, such as 2.3; nil: no Flink image
 	Product   bool      // the images of hub and agent too
+	Anew      bool      // remove first what an earlier world of the name left
 	Artifacts string    // directory for logs; made if missing
 	Progress  io.Writer // told what goes on
 }
@@ -71,6 +72,11 @@ func Open(ctx context.Context, o Options) (*Base, error) {
 	group.Go(func() (err error) {
 		if b.Engine, err = engine.Open(each, engine.Options{Progress: b.Say}); err != nil {
 			return err
+		}
+		if o.Anew {
+			if err := b.removeLeft(each); err != nil {
+				return err
+			}
 		}
 		b.node, err = cluster.NodeImage(each, b.Engine, b.Say)
 		return err

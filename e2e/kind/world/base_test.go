@@ -14,3 +14,14 @@ func TestPlainLines(t *testing.T) {
 		}
 	}
 }
+
+func TestAClusterBelongsToOneWorld(t *testing.T) {
+	for full, want := range map[string]bool{
+		"ww-story-vendor": true, "ww-story-c1": true, "ww-story-c12": true,
+		"ww-story-two-vendor": false, "ww-story-c1-vendor": false, "ww-story-c": false, "ww-storyc1": false, "ww-other-c1": false, "story-c1": false,
+	} {
+		if got := belongs(full, "story"); got != want {
+			t.Errorf("belongs(%q) = %t", full, got)
+		}
+	}
+}

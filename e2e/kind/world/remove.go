@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func Remove(ctx context.Context, name string, progress io.Writer) (Left, error) 
 		errs = append(errs, err)
 		others := 0
 		for _, full := range names {
-			if !strings.HasPrefix(full, cluster.Prefix+name+"-") {
+			if !belongs(full, name) {
 				others++
 				continue
 			}
@@ -56,6 +57,40 @@ func Remove(ctx context.Context, name string, progress io.Writer) (Left, error) 
 		}
 	}
 	return left, errors.Join(append(errs, forget(ctx, name, &left))...)
+}
+
+// removeLeft removes what an earlier world of the name left: one that was killed, whose clusters, jobs, invitations and
+// storage would be taken for this one's.
+func (b *Base) removeLeft(ctx context.Context) error {
+	names, err := cluster.List(b.Engine)
+	if err != nil {
+		return err
+	}
+	for _, full := range names {
+		if !belongs(full, b.o.Name) {
+			continue
+		}
+		c, err := cluster.Handle(b.Engine, full)
+		if err == nil {
+			err = c.Delete()
+		}
+		if err != nil {
+			return fmt.Errorf("remove what an earlier world left: %w", err)
+		}
+		b.Say("cluster " + full + " was left by an earlier world: removed")
+	}
+	return forget(ctx, b.o.Name, &Left{})
+}
+
+// belongs reports whether a cluster is one of a fleet's: of a world of that name, and not of one whose name begins with it.
+func belongs(full, world string) bool {
+	rest, ok := strings.CutPrefix(full, cluster.Prefix+world+"-")
+	if rest == "vendor" {
+		return ok
+	}
+	number, customer := strings.CutPrefix(rest, "c")
+	_, err := strconv.ParseUint(number, 10, 16)
+	return ok && customer && err == nil
 }
 
 // forget ends a world's storage and removes its files.
