@@ -28,10 +28,7 @@ func (t *teller) hubUpgraded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.f.Vendor.Kubectl(ctx, "-n", world.HubNamespace, "delete", "pod", "waterwheel-hub-0", "--grace-period=0", "--force"); err != nil {
-		return err
-	}
-	if _, err := t.f.Vendor.Kubectl(ctx, "-n", world.HubNamespace, "rollout", "status", "statefulset/waterwheel-hub", "--timeout=120s"); err != nil {
+	if err := t.killHub(ctx); err != nil {
 		return err
 	}
 	if err := t.inSync(ctx); err != nil {
@@ -51,9 +48,39 @@ func (t *teller) hubUpgraded(ctx context.Context) error {
 	return nil
 }
 
+// killHub kills the hub's pod and waits until the one that follows is ready: what is read of the hub before may come from
+// the one that is killed.
+func (t *teller) killHub(ctx context.Context) error {
+	pod := func(ctx context.Context) (string, error) {
+		return t.f.Vendor.Kubectl(ctx, "-n", world.HubNamespace, "get", "pod", "waterwheel-hub-0", "-o", `jsonpath={.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}`)
+	}
+	before, err := pod(ctx)
+	if err != nil {
+		return err
+	}
+	killed, _, _ := strings.Cut(before, " ")
+	if _, err := t.f.Vendor.Kubectl(ctx, "-n", world.HubNamespace, "delete", "pod", "waterwheel-hub-0", "--grace-period=0", "--force"); err != nil {
+		return err
+	}
+	err = stage.Poll(ctx, limit, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		now, err := pod(ctx)
+		uid, ready, _ := strings.Cut(now, " ")
+		return err == nil && uid != "" && uid != killed && ready == "True", err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the hub after the kill: %w", err)
+	}
+	return nil
+}
+
 // rowsSent is how many rows the hub has sent in this life of its process, by its own metrics.
-func (t *teller) rowsSent(ctx context.Context) (int, error) {
-	return t.f.HubCounter(ctx, "waterwheel_hub_rows_sent_total")
+func (t *teller) rowsSent(ctx context.Context) (n int, err error) {
+	err = stage.Poll(ctx, answers, time.Second, func(ctx context.Context) (bool, error) {
+		var err error
+		n, err = t.f.HubCounter(ctx, "waterwheel_hub_rows_sent_total")
+		return err == nil, err
+	})
+	return n, err
 }
 
 // rotated: certificates that live two minutes are renewed for six, and nobody notices. Then they live as long as usual.
@@ -158,7 +185,7 @@ func (t *teller) uninstalled(ctx context.Context) error {
 
 // left lists what is left of jobs and agent, but for the CRD.
 func (t *teller) left(ctx context.Context) (left []string, err error) {
-	err = stage.Poll(ctx, 2*time.Minute, time.Second, func(ctx context.Context) (bool, error) {
+	err = stage.Poll(ctx, limit, time.Second, func(ctx context.Context) (bool, error) {
 		left = nil
 		out, err := t.c.Kubectl(ctx, "get", "deployments,pods,services,configmaps,secrets,networkpolicies,roles,rolebindings,serviceaccounts,resourcequotas", "-n", world.JobNamespace, "-o", "name", "--ignore-not-found")
 		if err != nil {
