@@ -54,7 +54,8 @@ type Options struct {
 	Ports []Port
 	// Artifacts is where to put what tells why making it failed; empty: nowhere.
 	Artifacts string
-	// Timeout for the cluster to work, from kind's beginning; zero: 5 minutes.
+	// Timeout for the cluster to work, from kind's beginning; zero: 10 minutes,
+	// where half a minute is usual.
 	Timeout time.Duration
 	// Progress is told what goes on, a line at a time; nil for silence.
 	Progress func(line string)
@@ -85,7 +86,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (*Cluster, error) 
 		return nil, fmt.Errorf("cluster name %q: letters, digits and dashes, at most 32", o.Name)
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Minute
+		o.Timeout = 10 * time.Minute
 	}
 	if o.Image == "" {
 		image, err := NodeImage(ctx, e, o.Progress)
@@ -243,13 +244,14 @@ func (c *Cluster) lay(o Options) error {
 }
 
 func (c *Cluster) create(ctx context.Context, o Options) error {
-	conf := kindConfig(c, o)
-	err := c.provider.Create(c.Name,
-		cluster.CreateWithV1Alpha4Config(conf),
-		cluster.CreateWithNodeImage(o.Image),
-		cluster.CreateWithKubeconfigPath(c.Kubeconfig),
-		cluster.CreateWithRetain(true), // for what tells why
-	)
+	err := c.provide(o)
+	if err != nil && ctx.Err() == nil {
+		c.say("cluster %s: its node did not come up, made once more: %v", c.Name, err)
+		if gone := c.provider.Delete(c.Name, c.Kubeconfig); gone != nil {
+			return errors.Join(err, gone)
+		}
+		err = c.provide(o)
+	}
 	if err != nil {
 		return err
 	}
@@ -257,6 +259,17 @@ func (c *Cluster) create(ctx context.Context, o Options) error {
 		return err
 	}
 	return c.WaitReady(ctx)
+}
+
+// provide lets kind make the node. Kind gives systemd 30 seconds and publishes a
+// port that was free a moment ago: on a busy machine either may fail.
+func (c *Cluster) provide(o Options) error {
+	return c.provider.Create(c.Name,
+		cluster.CreateWithV1Alpha4Config(kindConfig(c, o)),
+		cluster.CreateWithNodeImage(o.Image),
+		cluster.CreateWithKubeconfigPath(c.Kubeconfig),
+		cluster.CreateWithRetain(true), // for what tells why
+	)
 }
 
 // abandon keeps the reasons and removes the rest.

@@ -275,7 +275,7 @@ func (s *Server) launch() error {
 func (s *Server) logFile() string { return filepath.Join(s.dir, "server.log") }
 
 // patience is how long the server may take to answer after a start.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // answers waits until the server does.
 func (s *Server) answers(ctx context.Context) error {

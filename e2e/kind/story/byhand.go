@@ -55,7 +55,7 @@ func (t *teller) scaleAgent(ctx context.Context, back int) error {
 		if _, err := t.c.Kubectl(ctx, "-n", world.AgentNamespace, "scale", "deployment/waterwheel-agent", fmt.Sprintf("--replicas=%d", n)); err != nil {
 			return err
 		}
-		if _, err := t.c.Kubectl(ctx, "-n", world.AgentNamespace, "rollout", "status", "deployment/waterwheel-agent", "--timeout=120s"); err != nil {
+		if _, err := t.c.Kubectl(ctx, "-n", world.AgentNamespace, "rollout", "status", "deployment/waterwheel-agent", "--timeout=5m"); err != nil {
 			return err
 		}
 		if n == 0 {

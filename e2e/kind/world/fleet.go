@@ -173,7 +173,7 @@ func (f *Fleet) InstallHub(ctx context.Context, certificateLife string) error {
 
 // answers waits until the hub can be called from here: the node's ports lead to a new Service only after a while.
 func (f *Fleet) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not within a minute"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("not within three minutes"))
 	defer cancel()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -291,7 +291,7 @@ func (f *Fleet) helm(ctx context.Context, c *cluster.Cluster, name string, value
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return fmt.Errorf("write values: %w", err)
 		}
-		command += " --values " + file + " --wait --timeout 3m"
+		command += " --values " + file + " --wait --timeout 5m"
 	}
 	sh := exec.CommandContext(ctx, "bash", "-c", command)
 	sh.Dir = f.root
