@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 )
 
@@ -66,7 +67,7 @@ func TestDeadlineEndsACommandAndSaysSo(t *testing.T) {
 
 func TestChooseKnowsItsSteps(t *testing.T) {
 	test, err := choose([]string{"test"}, "2.3.0")
-	if err != nil || names(test) != "fetch apiserver helm unit unit-kind world ground story generated tidy tidy-kind tidy-node format buf-lint buf-breaking lint lint-kind race story-kind" {
+	if err != nil || names(test) != "modules fetch apiserver helm unit unit-kind world ground story generated tidy tidy-kind tidy-node format buf-lint buf-breaking lint lint-kind race story-kind" {
 		t.Errorf("test: %s, %v", names(test), err)
 	}
 	if two, err := choose([]string{"lint", "unit"}, "2.3.0"); err != nil || names(two) != "lint unit" {
@@ -76,6 +77,24 @@ func TestChooseKnowsItsSteps(t *testing.T) {
 		if _, err := choose(args, ""); err == nil {
 			t.Errorf("%v: accepted", args)
 		}
+	}
+}
+
+func TestWhatNeedsTheNetworkIsTriedAgain(t *testing.T) {
+	for fails, want := range map[int]int{0: 1, 2: 3, 9: 4} {
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			err := again(t.Context(), io.Discard, func(context.Context, io.Writer) error {
+				if tries++; tries <= fails {
+					return errors.New("no answer")
+				}
+
+				return nil
+			})
+			if tries != want || (err != nil) != (fails > 3) {
+				t.Errorf("fails %d times: %d tries, %v", fails, tries, err)
+			}
+		})
 	}
 }
 

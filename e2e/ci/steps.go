@@ -25,30 +25,31 @@ func tool(file string, args ...string) []string {
 // testSteps prove that the thing works, from the cheapest proof to the dearest.
 func testSteps(version string) []step {
 	return []step{
+		{"modules", 15 * time.Minute, modules},
 		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
 		{"apiserver", 30 * time.Minute, in("e2e/node", "go", "run", ".", "bin", "-out", "-", "etcd", "kube-apiserver", "kube-controller-manager")},
 		{"helm", 30 * time.Minute, command(tool("helm", "helm", "version")...)},
-		{"unit", 20 * time.Minute, tests([]string{world}, "-shuffle=on")},
-		{"unit-kind", 10 * time.Minute, in("e2e/kind", "go", "test", "-shuffle=on", "./...")},
-		{"world", 10 * time.Minute, command("go", "test", "-count=1", "-v", "./e2e/world")},
-		{"ground", 10 * time.Minute, command("go", "run", "./e2e/ground")},
-		{"story", 10 * time.Minute, command("go", "run", "./e2e/story", "-short", "-version", version)},
+		{"unit", 30 * time.Minute, tests([]string{world}, "-shuffle=on")},
+		{"unit-kind", 15 * time.Minute, in("e2e/kind", "go", "test", "-shuffle=on", "./...")},
+		{"world", 15 * time.Minute, command("go", "test", "-count=1", "-v", "./e2e/world")},
+		{"ground", 15 * time.Minute, command("go", "run", "./e2e/ground")},
+		{"story", 20 * time.Minute, command("go", "run", "./e2e/story", "-short", "-version", version)},
 	}
 }
 
 // checkSteps prove that the tree is in order.
 func checkSteps() []step {
 	return []step{
-		{"generated", 5 * time.Minute, generated},
-		{"tidy", 2 * time.Minute, command("go", "mod", "tidy", "-diff")},
-		{"tidy-kind", 2 * time.Minute, in("e2e/kind", "go", "mod", "tidy", "-diff")},
+		{"generated", 15 * time.Minute, generated},
+		{"tidy", 5 * time.Minute, command("go", "mod", "tidy", "-diff")},
+		{"tidy-kind", 5 * time.Minute, in("e2e/kind", "go", "mod", "tidy", "-diff")},
 		{"tidy-node", 5 * time.Minute, in("e2e/node", "go", "mod", "tidy", "-diff")},
-		{"format", 3 * time.Minute, formatted},
+		{"format", 5 * time.Minute, formatted},
 		{"buf-lint", 5 * time.Minute, command(tool("buf", "buf", "lint")...)},
-		{"buf-breaking", 2 * time.Minute, unbroken},
-		{"lint", 10 * time.Minute, command(tool("lint", "golangci-lint", "run")...)},
-		{"lint-kind", 10 * time.Minute, in("e2e/kind", "go", "tool", "-modfile=../../.ci/tools/lint.mod", "golangci-lint", "run", "--config=../../.golangci.yml")},
-		{"race", 20 * time.Minute, tests([]string{charts, planner}, "-race", "-short", "-shuffle=on")},
+		{"buf-breaking", 5 * time.Minute, unbroken},
+		{"lint", 20 * time.Minute, command(tool("lint", "golangci-lint", "run")...)},
+		{"lint-kind", 15 * time.Minute, in("e2e/kind", "go", "tool", "-modfile=../../.ci/tools/lint.mod", "golangci-lint", "run", "--config=../../.golangci.yml")},
+		{"race", 30 * time.Minute, tests([]string{charts, planner}, "-race", "-short", "-shuffle=on")},
 	}
 }
 
@@ -99,6 +100,9 @@ const (
 	planner = "/flink/plan" // pure, with no goroutine, and long properties
 )
 
+// each is how long the tests of one package may take: less than their step, so that one that hangs says where.
+const each = "-timeout=20m"
+
 // tests runs the tests of every package but some, named by how their paths end.
 func tests(without []string, flags ...string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, out io.Writer) error {
@@ -110,7 +114,7 @@ func tests(without []string, flags ...string) func(context.Context, io.Writer) e
 			return slices.ContainsFunc(without, func(end string) bool { return strings.HasSuffix(p, end) })
 		})
 
-		return command(slices.Concat([]string{"go", "test"}, flags, packages)...)(ctx, out)
+		return command(slices.Concat([]string{"go", "test", each}, flags, packages)...)(ctx, out)
 	}
 }
 
