@@ -142,7 +142,9 @@ func (r *Relay) copy(ctx context.Context, dst, src net.Conn) {
 		}
 		if n > 0 {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
-				src.Close()
+				if r.flows(ctx) { // else the farewell would pass: a reset closes both ends without one, a cut says nothing
+					src.Close()
+				}
 				return
 			}
 		}

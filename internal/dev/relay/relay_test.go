@@ -3,8 +3,10 @@ package relay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -140,6 +142,25 @@ func TestACutHoldsEveryByteAndHealLetsThemFlowInOrder(t *testing.T) {
 		}
 		if s, _ := atNear.got(); s != "x" {
 			t.Errorf("after the cut the near end got %q", s)
+		}
+	})
+}
+
+func TestAFarEndThatGoesDuringACutIsMissedOnlyAfterIt(t *testing.T) {
+	inBubble(t, Open, func(t *testing.T, p *pipes, r *Relay) {
+		near := p.connect()
+		far := <-p.far
+		atNear := read(near)
+		write(near, "a") // which the far end never reads
+		synctest.Wait()
+		r.Set(Cut)
+		far.Close()
+		if _, err := atNear.got(); err != nil {
+			t.Errorf("the near end was told during the cut: %v", err)
+		}
+		r.Set(Open)
+		if _, err := atNear.got(); err == nil {
+			t.Error("the near end was never told")
 		}
 	})
 }
@@ -292,28 +313,30 @@ func TestARelayOverTCPEndsAndHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	echo := func() string {
-		_, _ = io.WriteString(c, "ping")
+	say := func() { _, _ = io.WriteString(c, "ping") }
+	hear := func(within time.Duration) string {
 		b := make([]byte, 4)
-		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(within))
 		n, _ := io.ReadFull(c, b)
 		return string(b[:n])
 	}
-	if got := echo(); got != "ping" {
+	say()
+	if got := hear(time.Minute); got != "ping" {
 		t.Errorf("open: got %q", got)
 	}
 	r.Set(Cut)
-	if got := echo(); got != "" {
+	say()
+	if got := hear(200 * time.Millisecond); got != "" {
 		t.Errorf("cut: got %q", got)
 	}
 	r.Set(Open)
-	if got := echo(); got != "ping" {
+	if got := hear(time.Minute); got != "ping" {
 		t.Errorf("healed: got %q", got)
 	}
 	r.Set(Reset)
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadAll(c); err == nil {
-		t.Error("reset: closed with a farewell")
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := io.ReadAll(c); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("reset: closed with a farewell, or not at all: %v", err)
 	}
 	cancel()
 	if err := <-ended; err != nil {
