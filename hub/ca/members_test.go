@@ -75,6 +75,7 @@ func inFleet(t *testing.T, test func(*testing.T, *fleet)) {
 				t.Errorf("server: %v", err)
 			}
 		})
+		synctest.Wait() // a server that is stopped before it serves says so
 		test(t, f)
 		server.Stop()
 		stop()
