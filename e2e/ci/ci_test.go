@@ -67,7 +67,7 @@ func TestDeadlineEndsACommandAndSaysSo(t *testing.T) {
 
 func TestChooseKnowsItsSteps(t *testing.T) {
 	test, err := choose([]string{"test"}, "2.3.0")
-	if err != nil || names(test) != "modules fetch apiserver helm unit unit-kind world ground story generated tidy tidy-kind tidy-node format buf-lint buf-breaking lint lint-kind race story-kind" {
+	if err != nil || names(test) != "cc modules fetch apiserver helm unit unit-kind world ground story generated tidy tidy-kind tidy-node format buf-lint buf-breaking lint lint-kind race story-kind" {
 		t.Errorf("test: %s, %v", names(test), err)
 	}
 	if two, err := choose([]string{"lint", "unit"}, "2.3.0"); err != nil || names(two) != "lint unit" {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/waterwheel-io/waterwheel/internal/flinkdist"
 )
 
 // image is the API as the last closed issue left it; `buf breaking` compares with it.
@@ -25,6 +27,7 @@ func tool(file string, args ...string) []string {
 // testSteps prove that the thing works, from the cheapest proof to the dearest.
 func testSteps(version string) []step {
 	return []step{
+		{"cc", 10 * time.Minute, compiler},
 		{"modules", 15 * time.Minute, modules},
 		{"fetch", 15 * time.Minute, command("go", "run", "./e2e/fetch", "-install")},
 		{"apiserver", 30 * time.Minute, in("e2e/node", "go", "run", ".", "bin", "-out", "-", "etcd", "kube-apiserver", "kube-controller-manager")},
@@ -116,6 +119,29 @@ func tests(without []string, flags ...string) func(context.Context, io.Writer) e
 
 		return command(slices.Concat([]string{"go", "test", each}, flags, packages)...)(ctx, out)
 	}
+}
+
+// compiler has a C compiler installed where the Go command finds none: the race detector needs one. First of all, since
+// the Go command builds differently where it finds one.
+func compiler(ctx context.Context, out io.Writer) error {
+	said, err := exec.CommandContext(ctx, "go", "env", "CC").Output()
+	if err != nil {
+		return fmt.Errorf("asking the Go command for its C compiler: %w", err)
+	}
+	cc := strings.Fields(string(said))
+	if len(cc) > 0 {
+		if at, err := exec.LookPath(cc[0]); err == nil {
+			fmt.Fprintf(out, "cc path=%s\n", at)
+
+			return nil
+		}
+	}
+	say := func(line string) { fmt.Fprintln(out, line) }
+	if err := flinkdist.InstallPackages(ctx, say, "gcc", "libc6-dev"); err != nil {
+		return fmt.Errorf("the race detector needs a C compiler: %w", err)
+	}
+
+	return nil
 }
 
 // generated makes the code anew beside the committed one and compares. The plugins are built first, one after another,
