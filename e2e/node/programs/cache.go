@@ -192,11 +192,17 @@ func (c *Cache) ModuleDir(ctx context.Context, module string) (string, error) {
 			return "", err
 		}
 	}
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
-	cmd.Dir, cmd.Env = src, goEnv(nil)
-	out, err := cmd.Output()
+	var out []byte
+	err = again(ctx, func() (err error) {
+		cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+		cmd.Dir, cmd.Env = src, goEnv(nil)
+		if out, err = cmd.Output(); err != nil {
+			return fmt.Errorf("fetch %s: %w: %s", module, err, tail(string(out)))
+		}
+		return nil
+	})
 	if err != nil {
-		return "", fmt.Errorf("fetch %s: %w: %s", module, err, tail(string(out)))
+		return "", err
 	}
 	var got struct{ Dir string }
 	if err := json.Unmarshal(out, &got); err != nil {
@@ -214,14 +220,41 @@ func (c *Cache) say(format string, args ...any) {
 	}
 }
 
+// goTool runs the go command. What the network kept from it is tried again: it
+// gives up at the first request that fails, and what it has got stays.
 func goTool(ctx context.Context, dir string, env []string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = dir, goEnv(env)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go %s: %w: %s", args[0], err, tail(string(out)))
+	return again(ctx, func() error {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir, cmd.Env = dir, goEnv(env)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("go %s: %w: %s", args[0], err, tail(string(out)))
+		}
+		return nil
+	})
+}
+
+func again(ctx context.Context, do func() error) error {
+	for _, pause := range []time.Duration{5 * time.Second, 20 * time.Second, time.Minute} {
+		err := do()
+		if err == nil || ctx.Err() != nil || !network(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(pause):
+		}
 	}
-	return nil
+	return do()
+}
+
+// network reports whether it was a download that failed, by the go command's words.
+func network(err error) bool {
+	said := err.Error()
+	return slices.ContainsFunc([]string{"https://", "http://", " tcp ", "unexpected EOF", "stream error"}, func(word string) bool {
+		return strings.Contains(said, word)
+	})
 }
 
 // goEnv makes a build the same wherever it is asked for: what the caller set for

@@ -2,11 +2,13 @@ package programs
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 )
 
@@ -108,6 +110,23 @@ func TestTheLinkerIsToldTheWholeVersion(t *testing.T) {
 		if !strings.Contains(flags+" ", want) {
 			t.Errorf("no %q in %s", want, flags)
 		}
+	}
+}
+
+func TestADownloadIsTriedAgainAndABuildIsNot(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]int{
+		"reading https://mirror/x.zip: 503 Service Unavailable":     4,
+		"x@v1: read tcp 10.0.0.1:1->10.0.0.2:443: connection reset": 4,
+		"./main.go:3:15: undefined: nothing":                        1,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			err := again(t.Context(), func() error { tries++; return errors.New(said) })
+			if tries != want || err == nil {
+				t.Errorf("%s: %d tries, %v", said, tries, err)
+			}
+		})
 	}
 }
 
