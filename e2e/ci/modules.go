@@ -19,6 +19,7 @@ func modules(ctx context.Context, out io.Writer) error {
 	for _, file := range []string{"helm", "gen", "buf", "dev", "lint"} {
 		gets = append(gets, command(slices.Concat(list, []string{"-modfile=.ci/tools/" + file + ".mod", "tool"})...))
 	}
+	gets = append(gets, in("e2e/kind", slices.Concat(list, []string{"-modfile=storage/gateway.mod", "github.com/versity/versitygw/cmd/versitygw"})...))
 	for _, get := range gets {
 		if err := again(ctx, out, get); err != nil {
 			return err
