@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/agent/flinkrest"
@@ -148,8 +149,25 @@ func client() *flinkrest.Client {
 	return flinkrest.New(flinkrest.Config{Timeout: time.Minute, ObserveTimeout: 3 * time.Minute})
 }
 
-// hasty gives up on what hangs, and not on what a busy machine answers late.
-func hasty() *flinkrest.Client {
-	d := time.Second
-	return flinkrest.New(flinkrest.Config{Timeout: d, ObserveTimeout: 3 * d, ProgramTimeout: d})
+// patiently lets false time pass for what hangs. The client has the times of an agent, and no network in between.
+func (w *world) patiently(t *testing.T, do func(t *testing.T, c *flinkrest.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		do(t, flinkrest.New(flinkrest.Config{HTTP: &http.Client{Transport: straight{w}}}))
+	})
+}
+
+// straight has a handler answer without a network.
+type straight struct{ http.Handler }
+
+func (s straight) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil {
+		req.Body = http.NoBody
+	}
+	rec := httptest.NewRecorder()
+	s.ServeHTTP(rec, req)
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	return rec.Result(), nil
 }
