@@ -81,6 +81,7 @@ func inHub(t *testing.T, test func(*testing.T, *hub)) {
 				t.Errorf("hub: %v", err)
 			}
 		})
+		synctest.Wait() // a server that is stopped before it serves says so
 		test(t, h)
 		server.Stop()
 		serving.Wait()
