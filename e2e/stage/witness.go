@@ -95,8 +95,19 @@ func Flink(ctx context.Context, endpoint string) (FlinkJob, error) {
 	return f, nil
 }
 
+// Told is Flink, asked again while it does not answer: a JobManager on a busy
+// machine may be slow to answer and does its work all the same.
+func Told(ctx context.Context, endpoint string) (f FlinkJob, err error) {
+	err = Poll(ctx, time.Minute, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		var err error
+		f, err = Flink(ctx, endpoint)
+		return err == nil, err
+	})
+	return f, err
+}
+
 func getJSON(ctx context.Context, u string, v any) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {

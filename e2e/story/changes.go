@@ -38,7 +38,7 @@ func (t *teller) running(ctx context.Context) error {
 	if _, err := t.ready(ctx, "bystander", 0); err != nil {
 		return err
 	}
-	f, err := stage.Flink(ctx, j.Status.Links.FlinkUI)
+	f, err := stage.Told(ctx, j.Status.Links.FlinkUI)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (t *teller) suspendAndCheck(ctx context.Context) (ledger.Report, error) {
 	if err := t.w.Apply(ctx, spec.yaml()); err != nil {
 		return ledger.Report{}, err
 	}
-	j, err := t.w.WaitJob(ctx, "clicks", "Suspended", 2*time.Minute, func(j stage.Job) bool {
+	j, err := t.w.WaitJob(ctx, "clicks", "Suspended", 4*time.Minute, func(j stage.Job) bool {
 		return j.Status.State == "Suspended" && len(stage.Processes(j.Metadata.UID+"-")) == 0
 	})
 	if err != nil {
@@ -157,7 +157,7 @@ func (t *teller) resume(ctx context.Context) error {
 		return err
 	}
 	t.job = j
-	f, err := stage.Flink(ctx, j.Status.Links.FlinkUI)
+	f, err := stage.Told(ctx, j.Status.Links.FlinkUI)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (t *teller) finished(ctx context.Context) error {
 	if err := t.w.Apply(ctx, spec.yaml()); err != nil {
 		return err
 	}
-	j, err := t.w.WaitJob(ctx, "bounded", "Finished with generation 2 on record", time.Minute, func(j stage.Job) bool {
+	j, err := t.w.WaitJob(ctx, "bounded", "Finished with generation 2 on record", 3*time.Minute, func(j stage.Job) bool {
 		return finished(j) && j.Metadata.Generation == 2 && j.Status.RecordedGeneration == 2
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (t *teller) impossible(ctx context.Context) error {
 // refusedEdits: the same faults as edits to a healthy job leave it alone.
 func (t *teller) refusedEdits(ctx context.Context) error {
 	before := t.job.Status
-	first, err := stage.Flink(ctx, before.Links.FlinkUI)
+	first, err := stage.Told(ctx, before.Links.FlinkUI)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (t *teller) refusedEdits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		own, err := stage.Flink(ctx, j.Status.Links.FlinkUI)
+		own, err := stage.Told(ctx, j.Status.Links.FlinkUI)
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (t *teller) deleted(ctx context.Context) error {
 	if _, err := t.w.CLI(ctx, "", "delete", "job", "clicks", "--policy", "savepoint"); err != nil {
 		return err
 	}
-	if _, err := t.w.CLI(ctx, "", "wait", "job/clicks", "--for", "deleted", "--timeout", "120s"); err != nil {
+	if _, err := t.w.CLI(ctx, "", "wait", "job/clicks", "--for", "deleted", "--timeout", "240s"); err != nil {
 		return err
 	}
 	left := len(stage.Processes(own.UID + "-"))

@@ -39,12 +39,12 @@ func (t *teller) cut(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	own, err := t.w.Own(ctx, "dev-1", "clicks")
+	own, err := t.inSync(ctx, "")
 	if err != nil {
 		return err
 	}
 	stopped := 0
-	if f, err := stage.Flink(ctx, own.Status.Links.FlinkUI); err != nil || !f.AllRunning() {
+	if f, err := stage.Told(ctx, own.Status.Links.FlinkUI); err != nil || !f.AllRunning() {
 		stopped++
 	}
 	if own.Status.ObservedGeneration != before.Metadata.Generation {
@@ -59,7 +59,7 @@ func (t *teller) cut(ctx context.Context) error {
 		return err
 	}
 	applied := time.Since(healed)
-	f, err := stage.Flink(ctx, j.Status.Links.FlinkUI)
+	f, err := stage.Told(ctx, j.Status.Links.FlinkUI)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (t *teller) killJobManager(ctx context.Context) (back time.Duration, err er
 // backFrom waits until clicks runs as another run that came from a checkpoint of the old one.
 func (t *teller) backFrom(ctx context.Context, old stage.Status, killed time.Time) (time.Duration, error) {
 	var f stage.FlinkJob
-	err := stage.Poll(ctx, 3*time.Minute, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+	err := stage.Poll(ctx, 4*time.Minute, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		own, err := t.w.Own(ctx, "dev-1", "clicks")
 		if err != nil || own.Status.Run == old.Run || own.Status.Links.FlinkUI == "" {
 			return false, err
@@ -109,7 +109,7 @@ func (t *teller) backFrom(ctx context.Context, old stage.Status, killed time.Tim
 
 // checkpointed waits for a completed checkpoint of the job behind an endpoint.
 func (t *teller) checkpointed(ctx context.Context, endpoint string) error {
-	return stage.Poll(ctx, time.Minute, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+	return stage.Poll(ctx, 3*time.Minute, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		f, err := stage.Flink(ctx, endpoint)
 		return err == nil && f.Completed > 0, err
 	})
@@ -129,7 +129,7 @@ func (t *teller) killAgent(ctx context.Context) (back time.Duration, err error) 
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return 0, fmt.Errorf("kill agent: %w", err)
 	}
-	err = stage.Poll(ctx, time.Minute, 20*time.Millisecond, func(context.Context) (bool, error) {
+	err = stage.Poll(ctx, 3*time.Minute, 20*time.Millisecond, func(context.Context) (bool, error) {
 		now, ok := t.w.Agent("dev-1")
 		return ok && now != pid, nil
 	})
@@ -144,7 +144,7 @@ func (t *teller) killAgent(ctx context.Context) (back time.Duration, err error) 
 
 // inSync waits until the agent says so, of one Flink job when it is named.
 func (t *teller) inSync(ctx context.Context, jobID string) (own stage.Own, err error) {
-	err = stage.Poll(ctx, 2*time.Minute, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+	err = stage.Poll(ctx, 4*time.Minute, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		own, err = t.w.Own(ctx, "dev-1", "clicks")
 		if err != nil {
 			return false, err
@@ -183,7 +183,7 @@ func (t *teller) agentDown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := stage.Poll(ctx, time.Minute, 50*time.Millisecond, func(context.Context) (bool, error) {
+	if err := stage.Poll(ctx, 3*time.Minute, 50*time.Millisecond, func(context.Context) (bool, error) {
 		return len(stage.Processes(t.job.Metadata.UID+"-")) == 0, nil
 	}); err != nil {
 		return fmt.Errorf("waiting for the processes to be gone: %w", err)
@@ -196,7 +196,7 @@ func (t *teller) agentDown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j, err := t.w.WaitJob(ctx, "clicks", "Ready", 2*time.Minute, func(j stage.Job) bool {
+	j, err := t.w.WaitJob(ctx, "clicks", "Ready", 4*time.Minute, func(j stage.Job) bool {
 		return j.Status.Ready() && j.Status.Run != own.Status.Run && j.Status.Freshness == "live"
 	})
 	if err != nil {
@@ -218,7 +218,7 @@ func (t *teller) otherCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := stage.Flink(ctx, j.Status.Links.FlinkUI)
+	f, err := stage.Told(ctx, j.Status.Links.FlinkUI)
 	if err != nil {
 		return err
 	}
