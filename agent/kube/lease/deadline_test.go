@@ -66,21 +66,27 @@ func (m *memory) serve(r *http.Request) (*http.Response, error) {
 }
 
 // touch is a write of somebody else.
-func (m *memory) touch() {
+func (m *memory) touch(changes ...func(*coordinationv1.LeaseSpec)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.lease.DeepCopy()
+	for _, change := range changes {
+		change(&next.Spec)
+	}
 	m.version++
 	next.ResourceVersion = strconv.Itoa(m.version)
 	m.lease = next
 }
 
-func (m *memory) holder() string {
+// now is the Lease as it is.
+func (m *memory) now() *coordinationv1.Lease {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	return holder(m.lease)
+	return m.lease.DeepCopy()
 }
+
+func (m *memory) holder() string { return holder(m.now()) }
 
 // way is one replica's way to the API server.
 type way struct {
