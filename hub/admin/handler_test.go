@@ -68,7 +68,7 @@ func newDesk(t *testing.T, change func(*desk, *admin.Config)) *desk {
 	}
 	d.base = "https://" + lis.Addr().String()
 	srv := &http.Server{
-		Handler: admin.Handler(*d.cfg), ReadHeaderTimeout: time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
+		Handler: admin.Handler(*d.cfg), ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		TLSConfig: identity.ServerTLS(identity.Server{
 			Source: d.authority.Source(d.authority.Hub(time.Hour)), TrustDomain: "td", NextProtos: []string{"h2", "http/1.1"},
 			Check: func(identity.Peer) error { return nil }, // the table is tested here, not the port

@@ -84,7 +84,7 @@ func serveUntilAsked(addr, view string) int {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, view) })
-	srv := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: time.Second}
+	srv := http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: time.Minute}
 	context.AfterFunc(ctx, func() { srv.Close() })
 	if err := srv.ListenAndServe(); ctx.Err() == nil {
 		return boolCode(err)
