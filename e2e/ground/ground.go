@@ -75,8 +75,10 @@ func newGround(d flinkdist.Dist, java, jar, dir string, o options) (*ground, err
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	minor := d.Version[:strings.LastIndexByte(d.Version, '.')]
 	g := &ground{
-		rest: flinkrest.New(flinkrest.Config{Logger: logger}), snapshots: process.Snapshots{},
-		random: mathrand.New(mathrand.NewPCG(o.seed, 0)), dir: dir, stateRoot: filepath.Join(dir, "state"),
+		// What the agent asks again, this program asks once and waits for.
+		rest:      flinkrest.New(flinkrest.Config{Logger: logger, Timeout: time.Minute, ObserveTimeout: time.Minute, ProgramTimeout: 3 * time.Minute}),
+		snapshots: process.Snapshots{},
+		random:    mathrand.New(mathrand.NewPCG(o.seed, 0)), dir: dir, stateRoot: filepath.Join(dir, "state"),
 		uid: "g" + hex.EncodeToString(random(4)), log: log,
 		spec: flink.Default(flink.Spec{
 			FlinkVersion: minor, Parallelism: 2, Checkpointing: flink.Checkpointing{Interval: "1s"},
@@ -240,20 +242,11 @@ func (g *ground) endpoint(ctx context.Context, run flink.Run) (string, error) {
 // someTime waits for a first checkpoint and then for a random part of three
 // intervals; it returns the newest checkpoint that REST told of.
 func (g *ground) someTime(ctx context.Context, run flink.Run) (flink.Snapshot, error) {
-	_, err := g.await(ctx, run, "", func(r flink.REST) (bool, error) { return r.Job != nil && r.Job.Completed > 0, nil })
+	r, err := g.await(ctx, run, "", func(r flink.REST) (bool, error) { return r.Job != nil && r.Job.Completed > 0, nil })
 	if err != nil {
 		return flink.Snapshot{}, fmt.Errorf("run %s: wait for a checkpoint: %w", run, err)
 	}
-	wait := time.Duration(g.random.Int64N(int64(3 * g.spec.CheckpointInterval())))
-	end := time.After(wait)
-	at, err := g.endpoint(ctx, run)
-	if err != nil {
-		return flink.Snapshot{}, err
-	}
-	r := g.rest.Observe(ctx, at, flink.RESTQuery{JobID: run.JobID()})
-	if r.Job == nil {
-		return flink.Snapshot{}, fmt.Errorf("run %s: its job is gone: %s", run, r.Err)
-	}
+	end := time.After(time.Duration(g.random.Int64N(int64(3 * g.spec.CheckpointInterval()))))
 	select {
 	case <-ctx.Done():
 		return flink.Snapshot{}, context.Cause(ctx)
