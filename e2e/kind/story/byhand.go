@@ -205,12 +205,12 @@ func (t *teller) bystander(ctx context.Context) error {
 	return nil
 }
 
-// told is what Flink says of a run: asked again while it says nothing, since a JobManager on a busy node may be slow to
-// answer and does its work all the same. What it still does not say after that, the caller finds missing.
+// told is what Flink says of a run: asked again while it says nothing or not all, since a JobManager on a busy node may be
+// slow to answer and does its work all the same. What it still does not say after that, the caller finds missing.
 func told(ctx context.Context, w *world.Witness, run flink.Run) (s flink.REST) {
 	_ = stage.Poll(ctx, answers, time.Second, func(ctx context.Context) (bool, error) {
 		s = w.Observe(ctx, run)
-		return s.Job != nil, nil
+		return s.Job != nil && s.Err == "", nil
 	})
 	return s
 }

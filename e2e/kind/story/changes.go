@@ -113,7 +113,7 @@ func (t *teller) edit(ctx context.Context, spec job) (outage time.Duration, path
 		if s.Job == nil {
 			return false, errors.New(s.Err)
 		}
-		return s.Job.AllRunning() && s.Job.Restored != nil, nil
+		return s.Job.AllRunning() && s.Job.Restored != nil && s.Job.Parallelism > 0, nil
 	})
 	if err != nil {
 		return 0, "", fmt.Errorf("run %s: %w", next, err)
