@@ -77,7 +77,11 @@ func (r *Runtime) deletePods(ctx context.Context, s *space, run flink.Run) error
 				continue
 			}
 			err := r.client.AppsV1().Deployments(s.namespace).Delete(ctx, d.Name, precisely(d, metav1.DeletePropagationForeground))
-			if err != nil && !over(err) {
+			switch {
+			case err == nil, over(err):
+			case ctx.Err() != nil: // it may have been carried out all the same: what was there matters
+				return fmt.Errorf("%s: %w", left, context.Cause(ctx))
+			default:
 				return fmt.Errorf("delete Deployment %s: %w", d.Name, err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -201,6 +202,39 @@ func TestEndReturnsWhenNoPodIsLeft(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// The API server may carry out a request whose asker has given up on it: what is said is what stands in the way all the same.
+func TestAnEndThatIsGivenUpAtADeleteSaysWhatIsLeft(t *testing.T) {
+	c := newCluster(t)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	c.api.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(q *http.Request) (*http.Response, error) {
+			if q.Method != http.MethodDelete {
+				return next.RoundTrip(q)
+			}
+			answer, err := next.RoundTrip(q.WithContext(t.Context()))
+			giveUp()
+			if err == nil {
+				err = errors.Join(q.Context().Err(), answer.Body.Close())
+			}
+			return nil, err
+		})
+	})
+	a := c.agent(c.config())
+	l := launchOf(uid(1), 1)
+	a.ensure(l)
+	c.eventually("pods", func() string {
+		if len(c.pods(l.Run)) < 3 {
+			return "too few"
+		}
+		return ""
+	})
+	pod := c.pods(l.Run)[0].Name
+	if err := a.End(ctx, l.Run); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "pod "+pod) {
+		t.Errorf("err = %v", err)
+	}
 }
 
 func TestTheJobsServiceLeadsToItsCurrentRun(t *testing.T) {

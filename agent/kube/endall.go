@@ -232,7 +232,12 @@ func (r *Runtime) clear(ctx context.Context, s *space, others others, objects ma
 			if o.GetDeletionTimestamp() != nil {
 				continue
 			}
-			if err := o.delete(ctx, o.GetName(), precisely(o, metav1.DeletePropagationBackground)); err != nil && !over(err) {
+			err := o.delete(ctx, o.GetName(), precisely(o, metav1.DeletePropagationBackground))
+			switch {
+			case err == nil, over(err):
+			case ctx.Err() != nil: // it may have been carried out all the same
+				return fmt.Errorf("%s not gone yet: %w", names(left), context.Cause(ctx))
+			default:
 				return fmt.Errorf("delete %s %s: %w", o.what, o.GetName(), err)
 			}
 		}

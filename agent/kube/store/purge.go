@@ -72,7 +72,11 @@ func (o Belongings) Purge(ctx context.Context) (int, error) {
 			call, cancel := context.WithTimeout(ctx, callLimit)
 			err := b.delete(call, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 			cancel()
-			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			switch {
+			case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
+			case ctx.Err() != nil: // it may have been carried out all the same: what was there matters
+				return len(deleted), fmt.Errorf("%s: %w", waiting(all), context.Cause(ctx))
+			default:
 				return len(deleted), fmt.Errorf("delete %s: %w", b, err)
 			}
 		}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -74,4 +76,33 @@ func TestAPurgeLeavesNothingOfTheAgentAndTouchesNothingElse(t *testing.T) {
 	if n, err := o.Purge(t.Context()); n != 0 || err != nil {
 		t.Errorf("purged twice: %d, %v", n, err)
 	}
+}
+
+// The API server may carry out a request whose asker has given up on it.
+func TestAPurgeThatIsGivenUpAtADeleteSaysWhatIsLeft(t *testing.T) {
+	p := newPlace(t)
+	s := p.open()
+	record(t, s, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1)))
+	p.patch("a", `{"metadata":{"finalizers":["example.com/kept"]}}`)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	p.o.API.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return tripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodDelete {
+				return next.RoundTrip(r)
+			}
+			answer, err := next.RoundTrip(r.WithContext(t.Context()))
+			giveUp()
+			if err == nil {
+				err = errors.Join(r.Context().Err(), answer.Body.Close())
+			}
+
+			return nil, err
+		})
+	})
+	_, err := Belongings{API: p.o.API, Namespace: p.name, ConfigMap: "waterwheel-agent-records"}.Purge(ctx)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "FlinkJob a (waits for example.com/kept)") {
+		t.Errorf("err = %v", err)
+	}
+	p.patch("a", `{"metadata":{"finalizers":null}}`)
 }
