@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/waterwheel-io/waterwheel/agent/kube"
+	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
@@ -78,6 +79,14 @@ func TestPodsThatWereRefusedAreAskedForAgain(t *testing.T) {
 	if _, err := quotas.Create(t.Context(), none, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	c.eventually("the quota is in force", func() string {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "probe"},
+			Spec:       corev1.PodSpec{ServiceAccountName: render.DefaultJobManagerSA, Containers: []corev1.Container{{Name: "x", Image: "x"}}},
+		}
+		_, err := c.admin.CoreV1().Pods(c.namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return exceeds("none", err)
+	})
 	launch := launchOf(uid(1), 1)
 	a.ensure(launch)
 	tried := func() int {
