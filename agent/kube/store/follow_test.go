@@ -10,8 +10,10 @@ import (
 
 func TestAnObjectDeletedByHandIsWrittenAgainHoweverOftenThatFails(t *testing.T) {
 	p := newPlace(t)
-	s, _, stop := p.run()
+	s, woken, stop := p.run()
 	record(t, s, recordstest.Frame(1, recordstest.Order("a", 1, 1, 1, 1)))
+	p.patch("a", `{"metadata":{"annotations":{"`+HoldAnnotation+`":"watched"}}}`)
+	<-woken // by the watch, which is up then: it could not be begun while nothing can be asked
 	before := p.calls.writes.Load()
 	p.calls.die(0, false)
 	p.delete("a")

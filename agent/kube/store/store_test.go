@@ -379,6 +379,12 @@ func TestNewerCheckpointsAndAgesAreWrittenSeldom(t *testing.T) {
 	}
 	status(1, "Running for 1m3s, from checkpoint 1")
 	await(t, "the status is shown", func() bool { return p.object("a").Status.Situation == "InSync" })
+	await(t, "the agent knows that it is", func() bool { // it may be seen before its answer is read
+		s.b.mu.Lock()
+		defer s.b.mu.Unlock()
+
+		return s.b.held["a"].last.Situation == "InSync" && len(s.b.due) == 0
+	})
 	before := p.calls.all.Load()
 	rv := p.object("a").ResourceVersion
 	for i := range int64(50) {

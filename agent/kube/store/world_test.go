@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,7 +35,7 @@ var api *rest.Config
 
 var spaces atomic.Int32
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute // a client may wait for one before it lists again
 
 func TestMain(m *testing.M) { os.Exit(withServer(m)) }
 
@@ -77,22 +78,33 @@ func install(t *testing.T) {
 		if err != nil || now.GetDeletionTimestamp() != nil {
 			return false // one that a test deleted is still going
 		}
+		// Its status is written by what also tells those who serve objects: a list alone may be answered for the one before.
+		conditions, _, _ := unstructured.NestedSlice(now.Object, "status", "conditions")
+		established := slices.ContainsFunc(conditions, func(c any) bool {
+			m, ok := c.(map[string]any)
+
+			return ok && m["type"] == "Established" && m["status"] == "True"
+		})
 		_, err = d.Resource(resource()).Namespace("default").List(t.Context(), metav1.ListOptions{})
 
-		return err == nil
+		return err == nil && established
 	})
 }
 
 // uninstall has the API server forget FlinkJob, with all objects.
 func uninstall(t *testing.T) {
 	t.Helper()
-	d := person(t).Resource(crds())
+	all := person(t)
+	d := all.Resource(crds())
 	name := resource().GroupResource().String()
 	if err := d.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "FlinkJob is not known any more", func() bool {
-		_, err := d.Get(t.Context(), name, metav1.GetOptions{})
+		if _, err := d.Get(t.Context(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return false
+		}
+		_, err := all.Resource(resource()).Namespace("default").List(t.Context(), metav1.ListOptions{}) // served for a moment longer
 
 		return apierrors.IsNotFound(err)
 	})
