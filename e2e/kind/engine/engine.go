@@ -137,7 +137,7 @@ const probeImage = "waterwheel/probe:1"
 // prove runs a privileged container, which is what a node is. Machines that
 // refuse a capability answer all questions and fail only here.
 func (e *Engine) prove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if _, err := e.Docker(ctx, "image", "inspect", probeImage); err != nil {
 		dir, err := os.MkdirTemp("", "ww-probe-")

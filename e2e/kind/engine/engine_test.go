@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -82,11 +83,46 @@ func TestAPidFileOfBeforeARebootNamesNobody(t *testing.T) {
 	if pid, err := daemonPID(state); pid != 0 || err != nil {
 		t.Errorf("another process: %d, %v", pid, err)
 	}
-	if err := forgetStale(state); err != nil {
+	for _, text := range []string{strconv.Itoa(os.Getpid()), ""} { // or half written
+		if err := os.WriteFile(filepath.Join(state, pidName), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if answers, err := new(Engine).inherit(t.Context(), Options{State: state}, time.Hour); answers || err != nil {
+			t.Fatalf("answers %t, %v", answers, err)
+		}
+		if _, err := os.Stat(filepath.Join(state, pidName)); !os.IsNotExist(err) {
+			t.Errorf("the stale file is still there: %v", err)
+		}
+	}
+}
+
+func TestADaemonThatDoesNotAnswerIsEnded(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	hangs := exec.CommandContext(t.Context(), "sh", "-c", "read forever", "dockerd", filepath.Join(state, configName))
+	in, err := hangs.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(state, pidName)); !os.IsNotExist(err) {
-		t.Errorf("the stale file is still there: %v", err)
+	defer in.Close()
+	if err := hangs.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- hangs.Wait() }()
+	if err := os.WriteFile(filepath.Join(state, pidName), []byte(strconv.Itoa(hangs.Process.Pid)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e := &Engine{Host: "unix://" + filepath.Join(state, socketName), Own: true}
+	if answers, err := e.inherit(t.Context(), Options{State: state}, 0); answers || err != nil {
+		t.Errorf("answers %t, %v", answers, err)
+	}
+	select {
+	case <-ended:
+	default:
+		if pid, err := daemonPID(state); pid != 0 || err != nil {
+			t.Errorf("it is not ended: pid %d, %v", pid, err)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (e *Engine) start(ctx context.Context, o Options) error {
 	if err := os.WriteFile(filepath.Join(state, configName), conf, 0o644); err != nil {
 		return err
 	}
-	if err := forgetStale(state); err != nil {
+	if answers, err := e.inherit(ctx, o, time.Minute); answers || err != nil {
 		return err
 	}
 	began := time.Now()
@@ -134,7 +134,7 @@ func (e *Engine) run(ctx context.Context, dockerd, state string) error {
 	go func() { ended <- cmd.Wait() }()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	for {
 		if e.answers(ctx) == nil {
 			return nil
@@ -143,7 +143,7 @@ func (e *Engine) run(ctx context.Context, dockerd, state string) error {
 		case err := <-ended:
 			return fmt.Errorf("dockerd ended: %w: %s", err, logTail(log.Name()))
 		case <-deadline:
-			return fmt.Errorf("dockerd (pid %d) does not answer after 60 s: %s", cmd.Process.Pid, logTail(log.Name()))
+			return fmt.Errorf("dockerd (pid %d) does not answer after 3 minutes: %s", cmd.Process.Pid, logTail(log.Name()))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:

@@ -111,7 +111,7 @@ func daemonPID(state string) (int, error) {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", pidName, err)
+		return 0, nil //nolint:nilerr // half written by one that was killed
 	}
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
@@ -126,21 +126,43 @@ func daemonPID(state string) (int, error) {
 	return pid, nil
 }
 
-// forgetStale removes the pid file that a daemon left which is no more: a new
-// one would take any process of that number for itself.
-func forgetStale(state string) error {
-	pid, err := daemonPID(state)
-	if err != nil {
-		return err
-	}
-	if pid != 0 {
-		return fmt.Errorf("dockerd (pid %d) runs and does not answer: see %s, or clean up and begin anew", pid, filepath.Join(state, logName))
+// inherit deals with the daemon of before. One that lives is given time, for it
+// may be starting; one that still does not answer is ended. Of one that is no
+// more the pid file is removed: a new one would take any process of that number
+// for itself.
+func (e *Engine) inherit(ctx context.Context, o Options, patience time.Duration) (answers bool, err error) {
+	state := o.state()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		pid, err := daemonPID(state)
+		if err != nil {
+			return false, err
+		}
+		if pid == 0 {
+			break
+		}
+		if e.answers(ctx) == nil {
+			return true, nil
+		}
+		if time.Since(began) > patience {
+			o.say("dockerd (pid %d) runs and does not answer: it is ended", pid)
+			if err := endDaemon(ctx, state); err != nil {
+				return false, err
+			}
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-tick.C:
+		}
 	}
 	err = os.Remove(filepath.Join(state, pidName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		err = nil
 	}
-	return err
+	return false, err
 }
 
 // unmountBelow undoes mounts that a killed daemon left, the innermost first.
