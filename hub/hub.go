@@ -30,7 +30,7 @@ import (
 type Deps struct {
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
-	// Listen binds the ports for agents and admins; nil: net.Listen.
+	// Listen binds all ports; nil: net.Listen.
 	Listen func(network, addr string) (net.Listener, error)
 }
 
@@ -107,6 +107,7 @@ func (h *Hub) bind(ctx context.Context, deps Deps) error {
 		if cfg.Addr == "" {
 			continue
 		}
+		cfg.Listen = listen
 		s, err := telemetry.Listen(ctx, cfg)
 		if err != nil {
 			return err

@@ -264,7 +264,7 @@ func TestExitCodesSayWhatWentWrong(t *testing.T) {
 		"state":                 {nil, "wait job/clicks --for state=Runing", ExitUsage, `did you mean "Running"?`},
 		"condition":             {nil, "wait job/clicks --for condition=Redy", ExitUsage, `did you mean "Ready"?`},
 		"timeout":               {nil, "wait job/clicks --timeout 0s", ExitUsage, "--timeout"},
-		"wait for nothing":      {nil, "wait job/nope --timeout 1s", ExitNotFound, `no job "nope"`},
+		"wait for nothing":      {nil, "wait job/nope --timeout 1m", ExitNotFound, `no job "nope"`},
 		"no file":               {nil, "apply", ExitUsage, "-f FILE"},
 		"missing file":          {nil, "apply -f /does/not/exist.yaml", ExitError, "no such file"},
 		"name of another kind":  {nil, "why cluster/x", ExitUsage, "want the name of a job"},

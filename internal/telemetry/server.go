@@ -36,6 +36,8 @@ type Config struct {
 	// Handlers are served beside the three, by pattern as in http.ServeMux.
 	Handlers map[string]http.Handler
 	Logger   *slog.Logger
+	// Listen binds Addr; nil: net.Listen.
+	Listen func(network, addr string) (net.Listener, error)
 }
 
 // Handler serves GET /metrics, /healthz (200 as long as the process answers), /readyz (200 or 503 with the reason) and
@@ -85,7 +87,13 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if !cfg.AllowExternal && !Loopback(cfg.Addr) {
 		return nil, fmt.Errorf("telemetry on %q: %w: use 127.0.0.1:PORT", cfg.Addr, ErrNotLoopback)
 	}
-	lis, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Addr)
+	listen := cfg.Listen
+	if listen == nil {
+		listen = func(network, addr string) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, network, addr)
+		}
+	}
+	lis, err := listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
