@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waterwheel-io/waterwheel/internal/identity"
@@ -69,10 +70,8 @@ func hubTLS(a *identitytest.Authority, cert *tls.Certificate) *tls.Config {
 // later is some minutes on: the test's certificates begin a minute ago, which the hub's never do.
 func later() time.Time { return time.Now().Add(10 * time.Minute) }
 
-func (h Hub) at(t *testing.T, limit time.Duration) []Finding {
+func (h Hub) at(t *testing.T) []Finding {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
 	if h.TrustDomain == "" {
 		h.TrustDomain = "td"
 	}
@@ -82,7 +81,7 @@ func (h Hub) at(t *testing.T, limit time.Duration) []Finding {
 	if h.Proxy == nil {
 		h.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	}
-	found := HubCheck(h).Look(ctx)
+	found := HubCheck(h).Look(t.Context())
 	var whats []string
 	for _, f := range found {
 		whats = append(whats, f.What)
@@ -111,7 +110,7 @@ func TestTheHubOfTheInvitationIsKnown(t *testing.T) {
 		"by roots": {Roots: identity.Pool(a.Root)},
 	} {
 		h.Address = addr
-		found := h.at(t, 10*time.Second)
+		found := h.at(t)
 		if levels(found) != "ok ok ok ok" || !strings.Contains(found[2].Finding, "spiffe://td/hub") {
 			t.Errorf("%s: %+v", name, found)
 		}
@@ -133,20 +132,19 @@ func TestWhatAnswersInTheHubsPlaceIsNamed(t *testing.T) {
 		levels string
 		says   string
 	}{
-		"nobody":                {closed(t), "ok FAIL warn warn", "connection refused"},
-		"a TLS inspection":      {inspection.Listener.Addr().String(), "ok ok FAIL warn", "something in the path ends TLS"},
-		"a TLS 1.2 relay":       {listen(t, handshakes(old)), "ok ok FAIL ok", "something in between opens TLS"},
-		"a hub made anew":       {listen(t, handshakes(hubTLS(other, other.Hub(time.Hour)))), "ok ok FAIL warn", "invite this cluster again"},
-		"another fleet":         {listen(t, handshakes(hubTLS(fleet, fleet.Hub(time.Hour)))), "ok ok FAIL warn", "another fleet"},
-		"an agent":              {listen(t, handshakes(agent)), "ok ok FAIL warn", "spiffe://td/cluster/c1"},
-		"its port for admins":   {listen(t, handshakes(people)), "ok ok FAIL ok", "port for admins"},
-		"plain HTTP":            {listen(t, func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); _, _ = io.Copy(io.Discard, c) }), "ok ok FAIL warn", "speaks no TLS"},
-		"one that hangs up":     {listen(t, func(net.Conn) {}), "ok ok FAIL warn", "broken off"},
-		"one that says nothing": {listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), "ok ok FAIL warn", "then silence"},
+		"nobody":              {"127.0.0.1:1", "ok FAIL warn warn", "connection refused"}, // a port that is never given away
+		"a TLS inspection":    {inspection.Listener.Addr().String(), "ok ok FAIL warn", "something in the path ends TLS"},
+		"a TLS 1.2 relay":     {listen(t, handshakes(old)), "ok ok FAIL ok", "something in between opens TLS"},
+		"a hub made anew":     {listen(t, handshakes(hubTLS(other, other.Hub(time.Hour)))), "ok ok FAIL warn", "invite this cluster again"},
+		"another fleet":       {listen(t, handshakes(hubTLS(fleet, fleet.Hub(time.Hour)))), "ok ok FAIL warn", "another fleet"},
+		"an agent":            {listen(t, handshakes(agent)), "ok ok FAIL warn", "spiffe://td/cluster/c1"},
+		"its port for admins": {listen(t, handshakes(people)), "ok ok FAIL ok", "port for admins"},
+		"plain HTTP":          {listen(t, func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); _, _ = io.Copy(io.Discard, c) }), "ok ok FAIL warn", "speaks no TLS"},
+		"one that hangs up":   {listen(t, func(net.Conn) {}), "ok ok FAIL warn", "broken off"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			found := Hub{Address: tc.addr, Pin: identity.Pin(a.Root)}.at(t, time.Second)
+			found := Hub{Address: tc.addr, Pin: identity.Pin(a.Root)}.at(t)
 			var text strings.Builder
 			if err := Write(&text, found); err != nil {
 				t.Fatal(err)
@@ -163,17 +161,18 @@ func TestWhatAnswersInTheHubsPlaceIsNamed(t *testing.T) {
 	}
 }
 
-func closed(t *testing.T) string {
-	t.Helper()
-	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lis.Close(); err != nil {
-		t.Fatal(err)
-	}
+func TestSilenceInTheHubsPlaceIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		found := Hub{Address: "192.0.2.1:7443", Pin: "any", Dial: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, theirs) }()
 
-	return lis.Addr().String()
+			return ours, nil
+		}}.at(t)
+		if levels(found) != "ok ok FAIL warn" || !strings.Contains(found[2].Finding, "then silence") || found[2].Remedy == "" {
+			t.Errorf("%+v", found)
+		}
+	})
 }
 
 func TestANameThatIsNotKnownIsNotTheEnd(t *testing.T) {
@@ -186,19 +185,19 @@ func TestANameThatIsNotKnownIsNotTheEnd(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		},
 	}
-	if found := h.at(t, 10*time.Second); levels(found) != "FAIL ok ok ok" {
+	if found := h.at(t); levels(found) != "FAIL ok ok ok" {
 		t.Errorf("%+v", found)
 	}
 	reached := h.Dial
 	h.Dial = func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Name: "hub.example.org"}}
 	}
-	if found := h.at(t, 10*time.Second); levels(found) != "FAIL warn warn warn" {
+	if found := h.at(t); levels(found) != "FAIL warn warn warn" {
 		t.Errorf("one fault told twice: %+v", found)
 	}
 	h.Dial = reached
 	h.Resolve = func(context.Context, string) ([]string, error) { return []string{"192.0.2.1", "192.0.2.2"}, nil }
-	if found := h.at(t, 10*time.Second); found[0] != (Finding{OK, whatDNS, "hub.example.org is 192.0.2.1, 192.0.2.2", ""}) {
+	if found := h.at(t); found[0] != (Finding{OK, whatDNS, "hub.example.org is 192.0.2.1, 192.0.2.2", ""}) {
 		t.Errorf("%+v", found[0])
 	}
 }
@@ -238,7 +237,7 @@ func TestTheWayLeadsThroughTheProxyOfTheEnvironment(t *testing.T) {
 			Proxy: func(*http.Request) (*url.URL, error) {
 				return &url.URL{Scheme: "http", Host: proxy, User: url.UserPassword("jo", "secret")}, nil
 			},
-		}.at(t, 10*time.Second)
+		}.at(t)
 		if levels(found) != want || to == "" && !strings.Contains(found[1].Finding+found[1].Remedy, "NO_PROXY=hub.internal") {
 			t.Errorf("tunnel to %q: %+v", to, found)
 		}
@@ -275,7 +274,7 @@ func TestAWrongClockIsSaid(t *testing.T) {
 		if off < 0 { // the root of the test is no older
 			h.Now = func() time.Time { return a.Root.NotBefore.Add(-time.Second) }
 		}
-		if found := h.at(t, 10*time.Second); levels(found) != "ok ok ok FAIL" {
+		if found := h.at(t); levels(found) != "ok ok ok FAIL" {
 			t.Errorf("off by %s: %+v", off, found)
 		}
 	}
