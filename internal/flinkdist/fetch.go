@@ -65,6 +65,7 @@ func Fetch(ctx context.Context, opts Options) (Dist, error) {
 	if err != nil {
 		return Dist{}, err
 	}
+	f.pauses = pauses()
 	return f.fetch(ctx)
 }
 
@@ -72,7 +73,27 @@ func Fetch(ctx context.Context, opts Options) (Dist, error) {
 type fetcher struct {
 	Options
 	release release
-	root    string // holds one directory for each version
+	root    string          // holds one directory for each version
+	pauses  []time.Duration // before a download is tried again
+}
+
+func pauses() []time.Duration { return []time.Duration{5 * time.Second, 30 * time.Second} }
+
+// retry does what needs a registry again while it fails: a connection may break, and a mirror may be away for a moment.
+func (f *fetcher) retry(ctx context.Context, do func() error) error {
+	for _, pause := range f.pauses {
+		err := do()
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoClient) {
+			return err
+		}
+		f.Progress(fmt.Sprintf("%v: again in %s", err, pause))
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return do()
 }
 
 func newFetcher(opts Options, table []release) (*fetcher, error) {
@@ -191,14 +212,22 @@ func (f *fetcher) fill(ctx context.Context) error {
 // fromArchive downloads, checks and unpacks the archive.
 func (f *fetcher) fromArchive(ctx context.Context, work, lib string) error {
 	a := f.release.archive
-	began := time.Now()
-	path, err := f.Download(ctx, a, work)
+	var path string
+	var began time.Time
+	err := f.retry(ctx, func() error {
+		dir, err := os.MkdirTemp(work, "download-")
+		if err != nil {
+			return err
+		}
+		began = time.Now()
+		if path, err = f.Download(ctx, a, dir); err != nil {
+			return err
+		}
+		f.Progress(fmt.Sprintf("downloaded %s, %d MB in %.1f s", a.File, a.Bytes/1e6, time.Since(began).Seconds()))
+		began = time.Now()
+		return verify(ctx, path, a.SHA256)
+	})
 	if err != nil {
-		return err
-	}
-	f.Progress(fmt.Sprintf("downloaded %s, %d MB in %.1f s", a.File, a.Bytes/1e6, time.Since(began).Seconds()))
-	began = time.Now()
-	if err := verify(ctx, path, a.SHA256); err != nil {
 		return err
 	}
 	n, err := unpack(ctx, path, a.lib, lib)

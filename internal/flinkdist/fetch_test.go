@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // files of a made-up distribution, by their path in the archive.
@@ -190,6 +191,32 @@ func TestAFailedFetchLeavesNothingInTheCache(t *testing.T) {
 			}
 			if _, ok, err := f.present(); ok || err != nil {
 				t.Errorf("present after a failure: %v, %v", ok, err)
+			}
+		})
+	}
+}
+
+func TestADownloadThatFailsIsTriedAgainFromNothing(t *testing.T) {
+	for name, first := range map[string]func(w *world, a Archive, dir string) (string, error){
+		"broken off": func(_ *world, a Archive, dir string) (string, error) {
+			return "", errors.Join(errors.New("connection reset"), os.WriteFile(filepath.Join(dir, a.File), []byte("hal"), 0o400))
+		},
+		"cut short": func(w *world, a Archive, dir string) (string, error) {
+			path := filepath.Join(dir, a.File)
+			return path, os.WriteFile(path, w.bytes[:10], 0o400)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, tries := wheelWorld(t), 0
+			f := w.fetcher(t, Options{CacheDir: t.TempDir(), Download: func(ctx context.Context, a Archive, dir string) (string, error) {
+				if tries++; tries == 1 {
+					return first(w, a, dir)
+				}
+				return w.download(ctx, a, dir)
+			}})
+			f.pauses = []time.Duration{time.Millisecond}
+			if _, err := f.fetch(t.Context()); err != nil || tries != 2 {
+				t.Errorf("%d tries, %v", tries, err)
 			}
 		})
 	}

@@ -28,6 +28,7 @@ func Plugins(ctx context.Context, opts Options) ([]Plugin, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.pauses = pauses()
 	return f.plugins(ctx)
 }
 
@@ -84,9 +85,11 @@ func (f *fetcher) mvn(ctx context.Context, work string, jars []jar, lib string) 
 	if err := writePOM(pom, jars); err != nil {
 		return err
 	}
-	cmd := command(ctx, "mvn", "-q", "-B", "-f", pom, mavenPlugin, "-DexcludeTransitive=true", "-DoutputDirectory="+lib)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mvn: %w: %s", failure(ctx, err), lastWords(string(out)))
-	}
-	return nil
+	return f.retry(ctx, func() error {
+		cmd := command(ctx, "mvn", "-q", "-B", "-f", pom, mavenPlugin, "-DexcludeTransitive=true", "-DoutputDirectory="+lib)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("mvn: %w: %s", failure(ctx, err), lastWords(string(out)))
+		}
+		return nil
+	})
 }
