@@ -334,8 +334,8 @@ func (l *land) fill(runs ...flink.Run) {
 	for _, run := range runs {
 		labels := fmt.Sprintf("{app: %s, type: flink-native-kubernetes}", render.Name(run))
 		at := "/api/v1/namespaces/" + tenantSpace + "/configmaps"
-		l.create(at, fmt.Sprintf("{metadata: {name: %s, labels: %s}, data: {executionPlan-x: x}}", render.LeaderConfigMap(run), labels))
-		l.create(at, fmt.Sprintf("{metadata: {name: %s, labels: %s}, data: {checkpointID-0000000000000000007: x}}", render.CheckpointConfigMap(run), labels))
+		l.create(at, fmt.Sprintf("{metadata: {name: %s, labels: %s}, data: {executionPlan-x: rO0ABXNy}}", render.LeaderConfigMap(run), labels))
+		l.create(at, fmt.Sprintf("{metadata: {name: %s, labels: %s}, data: {checkpointID-0000000000000000007: rO0ABXNy}}", render.CheckpointConfigMap(run), labels))
 		l.create(flinkJobs, fmt.Sprintf("{apiVersion: agent.waterwheel.dev/v1, kind: FlinkJob, metadata: {name: '%s'}, spec: {uid: '%s'}}", run.UID, run.UID))
 	}
 	l.create("/api/v1/namespaces/"+agentSpace+"/secrets", "{metadata: {name: waterwheel-agent-join}, stringData: {token: t}}")
