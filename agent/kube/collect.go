@@ -149,16 +149,31 @@ func (r *Runtime) createJobService(ctx context.Context, s *space, want *corev1.S
 	}
 	made, err := r.client.CoreV1().Services(s.namespace).Create(ctx, want, metav1.CreateOptions{FieldManager: Manager})
 	if apierrors.IsAlreadyExists(err) {
-		if r.memo.setForeign(s.namespace, want, time.Now()) {
-			r.log.Warn("the job's Service cannot be made: there is another of that name", "service", want.Name, "namespace", s.namespace)
-		}
-		return nil
+		return r.meetService(ctx, s, want)
 	}
 	if err != nil {
 		return answered(title(want), s.namespace, err)
 	}
 	r.memo.setOurs(s.namespace, want)
 	s.awaitVersion(ctx, r, "Service", want.Name, made.ResourceVersion)
+	return nil
+}
+
+// meetService looks whose Service of the name of a job's there is that the watches do not show: the job's own, if they lag
+// behind.
+func (r *Runtime) meetService(ctx context.Context, s *space, want *corev1.Service) error {
+	live, err := r.client.CoreV1().Services(s.namespace).Get(ctx, want.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // another pass makes it
+	case err != nil:
+		return answered(title(want), s.namespace, err)
+	case live.Labels[render.LabelManagedBy] == render.ManagedBy && live.Labels[render.LabelUID] == want.Labels[render.LabelUID]:
+		return r.applyTo(ctx, s, want)
+	}
+	if r.memo.setForeign(s.namespace, want, time.Now()) {
+		r.log.Warn("the job's Service cannot be made: there is another of that name", "service", want.Name, "namespace", s.namespace)
+	}
 	return nil
 }
 
