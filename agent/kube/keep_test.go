@@ -1,9 +1,7 @@
 package kube_test
 
 import (
-	"bytes"
 	"context"
-	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,42 +13,6 @@ import (
 	"github.com/waterwheel-io/waterwheel/agent/render"
 	"github.com/waterwheel-io/waterwheel/flink"
 )
-
-func TestTheKeysOutliveTheirSecretWhileAnAgentKnowsThem(t *testing.T) {
-	c := newCluster(t)
-	rt, err := kube.New(c.config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	done.Go(func() { _ = rt.Run(ctx, func(string) {}) })
-	t.Cleanup(func() { cancel(); done.Wait() })
-	c.eventually("its watches are up", func() string {
-		_, _, err := rt.Observe(t.Context(), "none")
-		return errText(err)
-	})
-	if err := rt.Ensure(t.Context(), launchOf(uid(1), 1)); err != nil { // which takes the keys
-		t.Fatal(err)
-	}
-	secrets := c.admin.CoreV1().Secrets(c.own)
-	before, err := secrets.Get(t.Context(), "keys", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := secrets.Delete(t.Context(), "keys", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	done.Wait()
-	after, err := secrets.Get(t.Context(), "keys", metav1.GetOptions{})
-	if err != nil {
-		t.Fatalf("after the end of the agent that knew them: %v", err)
-	}
-	if !bytes.Equal(before.Data["master"], after.Data["master"]) || len(after.Data["master"]) == 0 {
-		t.Error("other keys were put back")
-	}
-}
 
 func TestAnAgentThatNeverUsedKeysMakesNone(t *testing.T) {
 	c := newCluster(t)
