@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -149,16 +150,25 @@ func (w *world) grow(n int, free func() (int, error)) error {
 	return nil
 }
 
+// Ports are taken from below the range that the kernel gives to outgoing connections and to who asks for any port, and
+// from below that of Flink's: none of these comes in between choice and use, nor while a process is down.
+const portLow, portHigh = 12000, 20000
+
 // freePorts gives free loopback ports, no two alike: it holds each until done is called.
 func freePorts() (free func() (int, error), done func()) {
 	var held []net.Listener
 	free = func() (int, error) {
-		lis, err := net.Listen("tcp", address(0)) //nolint:noctx // nothing to wait for
-		if err != nil {
-			return 0, fmt.Errorf("find a free port: %w", err)
+		var refused error
+		for range 100 {
+			lis, err := net.Listen("tcp", address(portLow+rand.IntN(portHigh-portLow))) //nolint:noctx // nothing to wait for
+			if err != nil {
+				refused = err
+				continue
+			}
+			held = append(held, lis)
+			return lis.Addr().(*net.TCPAddr).Port, nil
 		}
-		held = append(held, lis)
-		return lis.Addr().(*net.TCPAddr).Port, nil
+		return 0, fmt.Errorf("find a free port: %w", refused)
 	}
 	done = func() {
 		for _, lis := range held {
