@@ -72,10 +72,10 @@ func TestEndLeavesTheRecordOfCheckpointsUntilItIsCollected(t *testing.T) {
 	if got := c.maps(old.Run); len(got) != 1 {
 		t.Errorf("a run that is on record was collected: %v", got)
 	}
-	collect(next.Run)
-	if got := c.maps(old.Run); len(got) != 0 {
-		t.Errorf("not collected: %v", got)
-	}
+	c.eventually("it is collected", func() string { // a pod of it that was just about to be made may show for a moment
+		collect(next.Run)
+		return strings.Join(c.maps(old.Run), ", ")
+	})
 	c.eventually("the newest checkpoint of a run without any record is not known", func() string {
 		if s, err := a.Snapshots().Newest(t.Context(), old.Run, dir); err == nil {
 			return fmt.Sprintf("%+v", s)

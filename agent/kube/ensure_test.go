@@ -117,7 +117,7 @@ func TestWhatIsChangedOrDeletedByHandIsToldAndPutBack(t *testing.T) {
 	}
 	c.eventually("an anchor without labels is put back", func() string {
 		if err := a.Ensure(ctx, l); err != nil {
-			t.Fatal(err)
+			return err.Error()
 		}
 		if o, _ := a.look(l.Run); o.Launch == nil {
 			return "it is not seen"
@@ -379,7 +379,7 @@ func TestWhatTheClusterChangesAtOnceIsLeftSo(t *testing.T) {
 		})
 		c.eventually(field+" is put back, and nothing is written after that", func() string {
 			if err := b.Ensure(t.Context(), l); err != nil {
-				t.Fatal(err)
+				return err.Error()
 			}
 			o, _ := b.look(l.Run)
 			return strings.Join(o.Drift, "; ")

@@ -49,7 +49,7 @@ func withServer(m *testing.M) int {
 const (
 	agentUser = "waterwheel-agent"
 	image     = "flink:2.3"
-	soon      = time.Minute // on a machine that is busy with builds
+	soon      = 2 * time.Minute // on a machine that is busy with builds; a client may wait for one before it watches again
 )
 
 var spaces atomic.Int32
@@ -229,7 +229,10 @@ func launchOf(uid string, run int32) flink.Launch {
 func (a *agent) ensure(l flink.Launch) {
 	a.t.Helper()
 	eventually(a.t, "run "+l.Run.Name()+" is seen as it was made", func() string {
-		if err := a.Ensure(a.t.Context(), l); err != nil {
+		switch err := a.Ensure(a.t.Context(), l); {
+		case strings.Contains(errText(err), "cannot be seen"): // a watch ended, and there is no other yet
+			return errText(err)
+		case err != nil:
 			a.t.Fatal(err)
 		}
 		o, _ := a.look(l.Run)
@@ -240,13 +243,15 @@ func (a *agent) ensure(l flink.Launch) {
 	})
 }
 
-// look observes a job and finds one run of it.
+// look observes a job, as soon as its namespace can be seen, and finds one run of it.
 func (a *agent) look(run flink.Run) (flink.RunObserved, bool) {
 	a.t.Helper()
-	runs, _, err := a.Observe(a.t.Context(), run.UID)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	var runs []flink.RunObserved
+	eventually(a.t, "the namespace is seen", func() string {
+		var err error
+		runs, _, err = a.Observe(a.t.Context(), run.UID)
+		return errText(err)
+	})
 	i := slices.IndexFunc(runs, func(o flink.RunObserved) bool { return o.Run == run })
 	if i < 0 {
 		return flink.RunObserved{}, false
