@@ -123,7 +123,7 @@ func TestUnreachableRefusesAndReachableAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.ask(t.Context()); err != nil {
+	if err := s.answers(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -144,7 +144,7 @@ func TestAPausedServerConnectsAndDoesNotAnswer(t *testing.T) {
 	if err := s.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ask(t.Context()); err != nil {
+	if err := s.answers(t.Context()); err != nil {
 		t.Errorf("resumed: %v", err)
 	}
 	for range 2 { // one that a killed run left paused is taken up again
