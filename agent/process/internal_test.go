@@ -3,10 +3,10 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,25 +17,28 @@ import (
 	"github.com/waterwheel-io/waterwheel/flink"
 )
 
+// patience is far longer than anything here takes on a machine that does much else.
+const patience = time.Minute
+
 // sleeper starts a process with a marker that this test ends.
-func sleeper(t *testing.T, marker string) (*exec.Cmd, int) {
+func sleeper(t *testing.T, site, marker string) (*exec.Cmd, int) {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
-	cmd.Env = []string{markerKey + "=" + marker}
+	cmd.Env = []string{markerKey + "=" + site + "/" + marker}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	awaitMarker(site, cmd.Process.Pid, nil)
 	return cmd, cmd.Process.Pid
 }
 
+// ownSite is one that no other run of these tests has.
+func ownSite(name string) string { return fmt.Sprintf("%s-%d", name, os.Getpid()) }
+
 func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
-	_, pid := sleeper(t, "here/u1-t1-r1/jm-1")
+	_, pid := sleeper(t, "here", "u1-t1-r1/jm-1")
 	jm, ok, err := inspect(procfs, "here", pid)
-	for until := time.Now().Add(10 * time.Second); err == nil && !ok && time.Now().Before(until); { // it is not itself yet
-		runtime.Gosched()
-		jm, ok, err = inspect(procfs, "here", pid)
-	}
 	if err != nil || !ok || jm.run != "u1-t1-r1" || jm.role != "jm-1" {
 		t.Fatalf("found %+v, %t, %v", jm, ok, err)
 	}
@@ -62,7 +65,7 @@ func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for { // a zombie now, until it is waited for: it counts as ended
 		if _, ok, _ := inspect(procfs, "here", pid); !ok {
 			return
@@ -76,14 +79,67 @@ func TestOnlyTheVeryProcessThatWasFoundIsSignalled(t *testing.T) {
 }
 
 func TestScanSeesItsOwnSiteAlone(t *testing.T) {
-	_, mine := sleeper(t, "site-a/u1-t1-r1/jm-1")
-	sleeper(t, "site-b/u1-t1-r1/jm-1")
-	all, err := scanProcesses(procfs, "site-a")
+	site := ownSite("a")
+	_, mine := sleeper(t, site, "u1-t1-r1/jm-1")
+	sleeper(t, ownSite("b"), "u1-t1-r1/jm-1")
+	all, err := scanProcesses(procfs, site)
 	if err != nil || len(all) != 1 || all[0].pid != mine {
 		t.Errorf("found %+v, %v; want process %d", all, err, mine)
 	}
-	if _, err := scanProcesses(filepath.Join(t.TempDir(), "none"), "site-a"); err == nil {
+	if _, err := scanProcesses(filepath.Join(t.TempDir(), "none"), site); err == nil {
 		t.Error("no process list, and no error: that would read as nothing lives")
+	}
+}
+
+// For an instant a process that becomes another program has no environment: it is not to be taken for one that has ended.
+func TestAProcessThatBecomesAnotherProgramIsSeen(t *testing.T) {
+	proc := t.TempDir()
+	put := func(file, text string) {
+		t.Helper()
+		path := filepath.Join(proc, "7", file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stat := func(size, envEnd string) string { // as the kernel writes it: field 23 is the size, 51 the environment's end
+		return "7 (sh) S" + strings.Repeat(" 1", 18) + " 4711 " + size + strings.Repeat(" 1", 27) + " " + envEnd + " 0\n"
+	}
+	put("stat", stat("4096", "0"))
+	put("environ", "")
+	read := make(chan string, 1)
+	go func() {
+		env, err := environ(filepath.Join(proc, "7"), patience)
+		read <- fmt.Sprint(string(env), err)
+	}()
+	select {
+	case got := <-read:
+		t.Errorf("answered %q while nobody can know", got)
+	case <-time.After(20 * time.Millisecond):
+	}
+	const env = markerKey + "=here/u1-t1-r1/jm-1\x00"
+	put("environ", env)
+	put("stat", stat("4096", "123456"))
+	if got := <-read; got != env+"<nil>" {
+		t.Errorf("read %q", got)
+	}
+	if all, err := scanProcesses(proc, "here"); err != nil || len(all) != 1 || all[0].run != "u1-t1-r1" || all[0].start != "4711" {
+		t.Errorf("found %+v, %v", all, err)
+	}
+	for what, text := range map[string]string{
+		"a kernel's thread":      stat("0", "0"),
+		"one that has none":      stat("4096", "123456"),
+		"what cannot be read":    "",
+		"a kernel's of long ago": "7 (sh) S 1 2 3",
+	} {
+		if unsettled([]byte(text)) {
+			t.Errorf("%s is waited for", what)
+		}
 	}
 }
 
@@ -188,7 +244,7 @@ func TestWatchWakesTheJobsThatChangedAndCutsLongOutput(t *testing.T) {
 			if got != want {
 				t.Fatalf("woken %s, want %s", got, want)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s was not woken", want)
 		}
 	}
@@ -199,9 +255,9 @@ func TestWatchWakesTheJobsThatChangedAndCutsLongOutput(t *testing.T) {
 	if err := os.WriteFile(out, make([]byte, maxOut+1), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd, _ := sleeper(t, r.site+"/u1-t1-r1/jm-1")
+	cmd, _ := sleeper(t, r.site, "u1-t1-r1/jm-1")
 	next("u1")
-	sleeper(t, r.site+"/u2-t1-r1/jm-1")
+	sleeper(t, r.site, "u2-t1-r1/jm-1")
 	next("u2")
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

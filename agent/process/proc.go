@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // markerKey is the environment variable by which processes are found. Its value
@@ -55,7 +56,7 @@ func scanProcesses(proc, site string) ([]found, error) {
 // inspect reads whether a pid is a marked process now.
 func inspect(proc, site string, pid int) (found, bool, error) {
 	dir := filepath.Join(proc, strconv.Itoa(pid))
-	env, err := os.ReadFile(filepath.Join(dir, "environ"))
+	env, err := environ(dir, becoming)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH), errors.Is(err, fs.ErrPermission):
 		return found{}, false, nil // ended, or somebody else's
@@ -74,6 +75,36 @@ func inspect(proc, site string, pid int) (found, bool, error) {
 	return found{pid: pid, start: start, run: run, role: role}, alive, nil
 }
 
+// becoming bounds how long is waited for a process to become another program, which may hang with its file.
+const becoming = time.Second
+
+// environ reads a process's environment. A process that is just becoming another program has none for an instant; it is
+// looked at again, since it would otherwise count as ended.
+func environ(dir string, limit time.Duration) ([]byte, error) {
+	settled := false
+	for until := time.Now().Add(limit); ; {
+		env, err := os.ReadFile(filepath.Join(dir, "environ"))
+		if err != nil || len(env) > 0 || settled {
+			return env, err
+		}
+		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		if err != nil {
+			return nil, err
+		}
+		if settled = !unsettled(stat) || time.Now().After(until); !settled { // else it may have settled since its environment was read
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// unsettled reads from a line of /proc/<pid>/stat whether a process has memory, and no place in it for an environment yet.
+// A kernel's thread and a zombie have no memory.
+func unsettled(stat []byte) bool {
+	fields := fieldsOf(stat)
+	const size, envEnd = 20, 48 // fields 23 and 51 of the line
+	return len(fields) > envEnd && fields[size] != "0" && fields[envEnd] == "0"
+}
+
 // marker finds the marker in an environment block.
 func marker(env []byte, site string) (run, role string, ok bool) {
 	prefix := []byte(markerKey + "=" + site + "/")
@@ -86,18 +117,23 @@ func marker(env []byte, site string) (run, role string, ok bool) {
 }
 
 // startOf reads the start time from a line of /proc/<pid>/stat; alive is false
-// for a zombie. The command in it may hold blanks and brackets.
+// for a zombie.
 func startOf(stat []byte) (start string, alive bool) {
-	end := bytes.LastIndexByte(stat, ')')
-	if end < 0 {
-		return "", false
-	}
-	fields := strings.Fields(string(stat[end+1:]))
+	fields := fieldsOf(stat)
 	const state, startTime = 0, 19 // fields 3 and 22 of the line
 	if len(fields) <= startTime {
 		return "", false
 	}
 	return fields[startTime], fields[state] != "Z" && fields[state] != "X"
+}
+
+// fieldsOf are those of a line of /proc/<pid>/stat behind the command, which may hold blanks and brackets.
+func fieldsOf(stat []byte) []string {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return nil
+	}
+	return strings.Fields(string(stat[end+1:]))
 }
 
 // signal sends sig to the very process that was found. A process that has ended

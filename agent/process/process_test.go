@@ -50,10 +50,14 @@ func newWorld(t *testing.T) *world {
 		Dir: filepath.Join(dir, "agent"), Java: filepath.Join(w.bin, "java"),
 		Dists: map[string]string{"2.3": filepath.Join(dir, "flink")}, Grace: 5 * time.Second,
 	}
-	t.Cleanup(func() { // whatever a test did, none of its processes stays
-		for _, pid := range w.pids("") {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+	t.Cleanup(func() { // whatever a test did, none of its processes stays, to write into a directory that is being removed
+		eventually(t, "no process is left", func() bool {
+			left := w.pids("")
+			for _, pid := range left {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return len(left) == 0
+		})
 	})
 	return w
 }
@@ -145,12 +149,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }

@@ -51,26 +51,32 @@ func spawn(site string, p process, exited func()) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", ro, err)
 	}
-	awaitMarker(site, cmd.Process.Pid)
+	ended := make(chan struct{})
 	// It ends with the process or with this agent, whichever is first; nobody
 	// waits for it. Without it a dead wrapper would stay a zombie.
 	go func() {
 		_ = cmd.Wait() // its status is in the file
+		close(ended)
 		exited()
 	}()
+	awaitMarker(site, cmd.Process.Pid, ended)
 	return nil
 }
 
 // awaitMarker returns when a process that was just started can be seen by its
 // marker, or has ended. For an instant after its start it has no environment that
 // others could read, and would be taken for one that is gone.
-func awaitMarker(site string, pid int) {
-	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+func awaitMarker(site string, pid int, ended <-chan struct{}) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
 		if _, ok, err := inspect(procfs, site, pid); ok || err != nil {
 			return
 		}
-		if syscall.Kill(pid, 0) != nil {
+		select {
+		case <-ended:
 			return
+		case <-tick.C:
 		}
 	}
 }
