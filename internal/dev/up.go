@@ -20,7 +20,7 @@ import (
 
 // Times that the parts of a world get to come up.
 const (
-	supervisorTimeout = 20 * time.Second
+	supervisorTimeout = time.Minute
 	hubTimeout        = time.Minute
 	joinTimeout       = 2 * time.Minute
 )
@@ -203,12 +203,19 @@ func (d dev) hubUp(ctx context.Context, p *progress, w world) error {
 
 // startSupervisor starts it in a session of its own and waits until it answers.
 func (d dev) startSupervisor(ctx context.Context) error {
+	limit := fmt.Errorf("no answer within %s: see %s", supervisorTimeout, d.at.log(supervisorName))
+	ctx, cancel := context.WithTimeoutCause(ctx, supervisorTimeout, limit)
+	defer cancel()
+	// The one before may have been killed a moment ago, and not have let go of everything.
+	unlock, err := waitLock(ctx, d.at.lockFile(supervisorName))
+	if err != nil {
+		return err
+	}
+	unlock()
 	c, err := spawn(string(d.at), supervisorName, d.at.log(supervisorName), d.bin.supervise(d.at))
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, supervisorTimeout, fmt.Errorf("no answer within %s: see %s", supervisorTimeout, d.at.log(supervisorName)))
-	defer cancel()
 	return poll(ctx, func() (bool, error) {
 		if _, err := d.at.supervision(ctx); err == nil {
 			return true, nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,10 +95,10 @@ func (s *stage) pids() map[string]int {
 // until waits for what processes do.
 func (s *stage) until(what string, ok func() bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := poll(ctx, func() (bool, error) { return ok(), nil }); err != nil {
-		s.t.Fatalf("not within 30 s: %s", what)
+		s.t.Fatalf("not within two minutes: %s", what)
 	}
 }
 
@@ -139,8 +140,11 @@ func TestAWorldComesUpIsKeptUpAndGoesDown(t *testing.T) {
 		})
 	})
 	t.Run("status tells processes, relays and each agent's own view", func(t *testing.T) {
-		s.until("views are there", func() bool { st := s.status(); return st.Hub.Ready && st.Clusters[1].View != nil })
-		st := s.status()
+		var st worldStatus
+		s.until("views are there", func() bool {
+			st = s.status()
+			return st.Hub.Ready && !slices.ContainsFunc(st.Clusters, func(c clusterView) bool { return c.View == nil })
+		})
 		if st.Supervisor == nil || st.Hub.State != ProcessRunning || len(st.Clusters) != 3 || st.Clusters[0].Relay.State != relay.Open {
 			t.Errorf("got %+v", st)
 		}
@@ -248,6 +252,31 @@ func TestASecondSupervisorEndsAtOnce(t *testing.T) {
 	defer unlock()
 	if err := supervise(t.Context(), at, binaries{}, nil); err == nil || !strings.Contains(err.Error(), errLocked.Error()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestASupervisorThatWasKilledMayTakeAMomentToGo(t *testing.T) {
+	s := newStage(t)
+	if err := os.MkdirAll(string(s.d.at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock(s.d.at.lockFile(supervisorName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.d.up(t.Context(), upOptions{clusters: 1}) }()
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended while the last supervisor had not let go: %v", err)
+	case <-time.After(2 * time.Second):
+	}
+	unlock()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.d.down(t.Context(), true); err != nil {
+		t.Fatal(err)
 	}
 }
 
