@@ -471,11 +471,8 @@ func TestSilentConnectionsKeepNoAgentOutAndDoNotHoldUpTheEnd(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	// Silent ones that took a place would keep it for some seconds each, and hold up the end for as long as a connection may
-	// take to be made: two minutes both, and nothing of what is right takes long.
-	const limit = time.Minute
 	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}}}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -488,7 +485,7 @@ func TestSilentConnectionsKeepNoAgentOutAndDoNotHoldUpTheEnd(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > limit {
+	if took := time.Since(began); took > 15*time.Second { // of 20 for which one that never speaks is let be
 		t.Errorf("the hub waited %s for connections that never spoke", took)
 	}
 }
