@@ -331,15 +331,18 @@ func TestHighAvailabilityDataOfBothMajorsIsRead(t *testing.T) {
 		"its job ended": {[]*corev1.ConfigMap{cm(leader, "leader.dispatcher")}, true, &flink.HAData{Renewed: renewedAt}},
 		"graph alone":   {[]*corev1.ConfigMap{cm(leader, "jobGraph-x")}, true, &flink.HAData{Graph: true, Renewed: renewedAt}},
 		"a graph changed by hand": {
-			[]*corev1.ConfigMap{cm(leader, "jobGraph-x=garbage"), cm(pointers, "counter=1", "checkpointID-0000000000000000009")}, true,
+			[]*corev1.ConfigMap{cm(leader, "jobGraph-x=garbage"), cm(pointers, "counter=1", "checkpointID-0000000000000000009")},
+			true,
 			&flink.HAData{Pointers: true, Newest: 9, Renewed: renewedAt},
 		},
 		"a checkpoint changed by hand": {
-			[]*corev1.ConfigMap{cm(leader, "jobGraph-x"), cm(pointers, "counter=1", "checkpointID-0000000000000000009=", "checkpointID-0000000000000000008")}, true,
+			[]*corev1.ConfigMap{cm(leader, "jobGraph-x"), cm(pointers, "counter=1", "checkpointID-0000000000000000009=", "checkpointID-0000000000000000008")},
+			true,
 			&flink.HAData{Graph: true, Renewed: renewedAt},
 		},
 		"a checkpoint added by hand": {
-			[]*corev1.ConfigMap{cm(leader, "executionPlan-x"), cm(pointers, "checkpointID-0000000000000000009", "checkpointID-0000000000000999999=bm8=")}, true,
+			[]*corev1.ConfigMap{cm(leader, "executionPlan-x"), cm(pointers, "checkpointID-0000000000000000009", "checkpointID-0000000000000999999=bm8=")},
+			true,
 			&flink.HAData{Graph: true, Renewed: renewedAt},
 		},
 		"what is not read": {[]*corev1.ConfigMap{cm(pointers, "checkpointID-x", "checkpointID-")}, false, &flink.HAData{Pointers: true, Renewed: renewedAt}},
