@@ -160,9 +160,12 @@ func List(e *engine.Engine) ([]string, error) {
 }
 
 // Delete removes the cluster and what is kept of it on this machine. One that is
-// gone already is no error.
+// gone already is no error. Docker on a busy machine gives up a removal that goes
+// on: it is asked again.
 func (c *Cluster) Delete() error {
-	if err := c.provider.Delete(c.Name, c.Kubeconfig); err != nil {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 2*time.Minute, errors.New("not within two minutes"))
+	defer cancel()
+	if err := until(ctx, 5*time.Second, func() error { return c.provider.Delete(c.Name, c.Kubeconfig) }); err != nil {
 		return fmt.Errorf("delete cluster %s: %w", c.Name, err)
 	}
 	return os.RemoveAll(c.dir)
