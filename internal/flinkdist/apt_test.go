@@ -84,3 +84,15 @@ func TestOneAtATimeUsesApt(t *testing.T) {
 		t.Errorf("first: %v; second asked %q", err, second.asked)
 	}
 }
+
+func TestWordsOfAClientThatFailed(t *testing.T) {
+	for said, want := range map[string]string{
+		"Reading package lists...\nE: Unable to locate package maven\n":                 "E: Unable to locate package maven",
+		"[ERROR] \n[ERROR] Plugin x could not be resolved\n[ERROR] \n[ERROR] see -X\n": "[ERROR] Plugin x could not be resolved",
+		"something\nKilled\n\n": "Killed",
+	} {
+		if got := lastWords(said); got != want {
+			t.Errorf("of %q: %q, want %q", said, got, want)
+		}
+	}
+}

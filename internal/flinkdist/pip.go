@@ -116,6 +116,9 @@ func lastWords(out string) string {
 	last := ""
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
+		if line == "[ERROR]" { // what Maven leaves between its paragraphs
+			continue
+		}
 		if strings.HasPrefix(line, "ERROR") || strings.HasPrefix(line, "[ERROR]") || strings.HasPrefix(line, "E:") {
 			return line
 		}
