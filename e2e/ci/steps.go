@@ -59,7 +59,7 @@ func checkSteps() []step {
 // lastSteps need everything before them, and take longest when nothing is cached.
 func lastSteps() []step {
 	return []step{
-		{"story-kind", 40 * time.Minute, in("e2e/kind", "go", "run", "./story", "-short", "-artifacts", "../../artifacts/story-kind", "-deadline", "38m")},
+		{"story-kind", 50 * time.Minute, in("e2e/kind", "go", "run", "./story", "-short", "-artifacts", "../../artifacts/story-kind", "-deadline", "47m")},
 	}
 }
 
