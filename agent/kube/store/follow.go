@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -211,8 +212,22 @@ func (b *backend) holding(h *held) string {
 	return fmt.Sprintf("held: %s", h.hold.Reason)
 }
 
-// stranger looks at an object that stands for no job on record.
+// stranger looks at an object that stands for no job on record. The watch may lag behind: one that this agent has removed
+// is told of for a while.
 func (b *backend) stranger(ctx context.Context, o *flinkJob) error {
+	b.mu.Lock()
+	known := b.parked[o.ObjectMeta.Name] == o.ResourceVersion
+	b.mu.Unlock()
+	if known {
+		return nil
+	}
+	o, err := b.get(ctx, o.ObjectMeta.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read FlinkJob: %w", err)
+	}
 	if o.Spec.whole() && o.Spec.Site == b.site && o.Status.Agent.whole() {
 		return fmt.Errorf("FlinkJob %s: %w", o.ObjectMeta.Name, errAhead)
 	}
