@@ -87,7 +87,7 @@ func TestOneAtATimeUsesApt(t *testing.T) {
 
 func TestWordsOfAClientThatFailed(t *testing.T) {
 	for said, want := range map[string]string{
-		"Reading package lists...\nE: Unable to locate package maven\n":                 "E: Unable to locate package maven",
+		"Reading package lists...\nE: Unable to locate package maven\n":                "E: Unable to locate package maven",
 		"[ERROR] \n[ERROR] Plugin x could not be resolved\n[ERROR] \n[ERROR] see -X\n": "[ERROR] Plugin x could not be resolved",
 		"something\nKilled\n\n": "Killed",
 	} {
