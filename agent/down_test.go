@@ -473,7 +473,7 @@ func TestDownThatCannotEndARunNamesItAndForgetsNothing(t *testing.T) {
 		t.Fatalf("%d %s", code, answer)
 	}
 	var out listener
-	err := l.down(&out, 30*time.Second) // in which the other has to end
+	err := l.down(&out, time.Minute) // in which the other has to end
 	if err == nil || !strings.Contains(err.Error(), render.Name(two)) || !strings.Contains(err.Error(), "pod "+stuck) || strings.Contains(err.Error(), render.Name(one)) {
 		t.Fatalf("err = %v\n%s", err, out.String())
 	}
