@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Kubectl runs kubectl against the cluster and returns its output.
@@ -19,19 +21,53 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 }
 
 // KubectlWith is Kubectl with something to read, such as manifests for
-// "apply -f -".
+// "apply -f -". An API server that cannot be reached is tried again for a minute,
+// unless the arguments limit the request: on a busy machine one may be restarted.
 func (c *Cluster) KubectlWith(ctx context.Context, in io.Reader, args ...string) (string, error) {
 	bin, err := c.KubectlBinary(ctx)
 	if err != nil {
 		return "", err
 	}
+	var text []byte
+	if in != nil {
+		if text, err = io.ReadAll(in); err != nil {
+			return "", err
+		}
+	}
+	limited := slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--request-timeout") })
+	enough := time.After(time.Minute)
+	for {
+		out, err := c.kubectl(ctx, bin, text, args)
+		if err == nil || limited || !away(err) {
+			return out, err
+		}
+		select {
+		case <-enough:
+			return out, err
+		case <-ctx.Done():
+			return out, err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (c *Cluster) kubectl(ctx context.Context, bin string, text []byte, args []string) (string, error) {
 	cmd := exec.CommandContext(ctx, bin, append([]string{"--kubeconfig", c.Kubeconfig}, args...)...)
 	var out, said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(text), &out, &said
 	if err := cmd.Run(); err != nil {
 		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args[:min(len(args), 4)], " "), err, strings.TrimSpace(said.String()))
 	}
 	return out.String(), nil
+}
+
+// away reports whether kubectl did not reach the API server, or that its etcd.
+func away(err error) bool {
+	said := err.Error()
+	return slices.ContainsFunc([]string{
+		"Unable to connect to the server", "The connection to the server", "TLS handshake timeout", "etcdserver: ",
+		"the server is currently unable to handle the request", "connection reset by peer",
+	}, func(word string) bool { return strings.Contains(said, word) })
 }
 
 // KubectlBinary returns the path of a kubectl of the cluster's version. It is the
