@@ -130,6 +130,11 @@ func (w *walker) elements(b []byte, depth int) error {
 	if pageHead+count*elementLen > uint64(len(b)) || flags == pageBranch && count == 0 {
 		return errors.New("damaged element count")
 	}
+	// Elements are written side by side, behind their heads: a count that was damaged would make some of them vanish unseen.
+	next := pageHead + count*elementLen
+	if count == 0 && bytes.ContainsFunc(b[pageHead:min(pageHead+elementLen, len(b))], func(r rune) bool { return r != 0 }) {
+		return errors.New("damaged element count")
+	}
 	var last []byte
 	for i := range count {
 		at := pageHead + i*elementLen
@@ -141,6 +146,10 @@ func (w *walker) elements(b []byte, depth int) error {
 		if at+pos+klen+vlen > uint64(len(b)) {
 			return fmt.Errorf("element %d reaches beyond the page", i)
 		}
+		if at+pos != next {
+			return fmt.Errorf("element %d of %d is not in its place", i, count)
+		}
+		next += klen + vlen
 		key := b[at+pos : at+pos+klen]
 		if i > 0 && bytes.Compare(last, key) >= 0 {
 			return fmt.Errorf("element %d is out of order", i)

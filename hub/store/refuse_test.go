@@ -168,6 +168,49 @@ func TestInitMakesFilesForTheOwnerAlone(t *testing.T) {
 	}
 }
 
+// A page with a smaller count of elements would be a good page without some of the rows.
+func TestADamagedElementCountTakesNoRowsAway(t *testing.T) {
+	base, dir, tried := settled(t), t.TempDir(), 0
+	for _, name := range []string{logFile, rowsFile} {
+		used, _ := usedBytes(t, filepath.Join(base, name))
+		copyFiles(t, base, dir)
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		m, err := newestMeta(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := walker{f: f, meta: m, seen: map[uint64]bool{}}
+		if err := w.page(m.root, 0); err != nil {
+			t.Fatal(err)
+		}
+		for id := range w.seen {
+			at := int(id)*int(m.pageSize) + 10
+			for bit := range 8 {
+				if le.Uint64(used[at-10:]) != id {
+					continue // goes on from the page before
+				}
+				tried++
+				if _, err := f.WriteAt([]byte{used[at] ^ 1<<bit}, int64(at)); err != nil {
+					t.Fatal(err)
+				}
+				if inspect(f) == nil {
+					t.Errorf("%s, page %d: %d elements are believed to be %d", name, id, used[at], used[at]^1<<bit)
+				}
+			}
+			if _, err := f.WriteAt(used[at:at+1], int64(at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if tried < 100 {
+		t.Errorf("%d counts were tried", tried)
+	}
+}
+
 // Of random damage most is refused and the rest harmless: never does Open crash, and never does a store open with
 // other rows than were written.
 func TestRandomDamageNeverGivesOtherRows(t *testing.T) {
