@@ -251,7 +251,7 @@ func TestRandomDamageNeverGivesOtherRows(t *testing.T) {
 		}
 		_ = s.Close()
 	}
-	if refused == 0 || refused == rounds {
+	if refused < rounds/2 { // of a hundred about 96 are
 		t.Errorf("%d of %d refused: the test does not reach what it means to", refused, rounds)
 	}
 	t.Logf("refused %d of %d, the others harmless", refused, rounds)
