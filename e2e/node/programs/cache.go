@@ -117,6 +117,15 @@ func (c *Cache) build(ctx context.Context, dir string, names []string) error {
 			ours = append(ours, name)
 		}
 	}
+	left, err := filepath.Glob(filepath.Join(dir, "half-*")) // of builds that were killed: the lock is held
+	if err != nil {
+		return err
+	}
+	for _, half := range left {
+		if err := os.RemoveAll(half); err != nil {
+			return err
+		}
+	}
 	half, err := os.MkdirTemp(dir, "half-")
 	if err != nil {
 		return err
