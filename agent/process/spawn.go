@@ -63,18 +63,26 @@ func spawn(site string, p process, exited func()) error {
 	return nil
 }
 
+// seenLimit bounds how long a process that was started may take to be seen.
+const seenLimit = 10 * time.Second
+
 // awaitMarker returns when a process that was just started can be seen by its
-// marker, or has ended. For an instant after its start it has no environment that
-// others could read, and would be taken for one that is gone.
+// marker, or has ended; and at the latest after seenLimit, where this host does not
+// show it at all. For an instant after its start it has no environment that others
+// could read, and would be taken for one that is gone.
 func awaitMarker(site string, pid int, ended <-chan struct{}) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
+	limit := time.NewTimer(seenLimit)
+	defer limit.Stop()
 	for {
 		if _, ok, err := inspect(procfs, site, pid); ok || err != nil {
 			return
 		}
 		select {
 		case <-ended:
+			return
+		case <-limit.C:
 			return
 		case <-tick.C:
 		}
