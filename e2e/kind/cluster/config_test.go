@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -157,5 +158,28 @@ func TestNamesAreDNSLabelsWithThePrefixOnce(t *testing.T) {
 	}
 	if got := FullName(FullName("x")); got != "ww-x" {
 		t.Errorf("full name %q, want ww-x", got)
+	}
+}
+
+func TestTheNodesNetworkIsWhereNothingElseIs(t *testing.T) {
+	at := func(cidrs ...string) (all []net.Addr) {
+		for _, c := range cidrs {
+			ip, of, err := net.ParseCIDR(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, &net.IPNet{IP: ip, Mask: of.Mask})
+		}
+		return all
+	}
+	for want, here := range map[string][]net.Addr{
+		"172.28.0.0/20":  at("127.0.0.1/8", "::1/128", "192.0.2.2/24", "172.18.0.1/16"),
+		"172.28.32.0/20": at("172.28.0.1/20", "172.28.17.3/32"),
+		"172.29.0.0/20":  at("172.28.9.1/16"),
+		"invalid Prefix": at("172.16.0.1/12"),
+	} {
+		if got, _ := freeSubnet(here); got.String() != want {
+			t.Errorf("%v: %s, want %s", here, got, want)
+		}
 	}
 }

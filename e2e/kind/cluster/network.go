@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"github.com/waterwheel-io/waterwheel/e2e/kind/cache"
 	"github.com/waterwheel-io/waterwheel/e2e/kind/engine"
@@ -15,9 +18,10 @@ import (
 // when it is there.
 const network = "kind"
 
-// subnet is the network's in an engine of our own, so that this machine has the
-// same address for pods however often the engine is made anew.
-const subnet = "172.28.0.0/20"
+// subnets are those that the network may have in an engine of our own: the first
+// that is free, so that this machine has the same address for pods however often
+// the engine is made anew.
+const subnets, subnetBits = "172.28.0.0/14", 20
 
 // HostAddress returns an address of this machine that pods of every cluster
 // reach. It stays as long as the engine; no cluster need be there yet.
@@ -43,8 +47,8 @@ func gateway(configs []byte) (netip.Addr, error) {
 		if ip, err := netip.ParseAddr(pool.Gateway); err == nil && ip.Is4() {
 			return ip, nil
 		}
-		if net, err := netip.ParsePrefix(pool.Subnet); err == nil && pool.Gateway == "" && net.Addr().Is4() {
-			return net.Masked().Addr().Next(), nil
+		if of, err := netip.ParsePrefix(pool.Subnet); err == nil && pool.Gateway == "" && of.Addr().Is4() {
+			return of.Masked().Addr().Next(), nil
 		}
 	}
 	return netip.Addr{}, fmt.Errorf("network %s has no IPv4 address of this machine: %s", network, configs)
@@ -70,14 +74,40 @@ func ensureNetwork(ctx context.Context, e *engine.Engine) error {
 	}
 	create := []string{"network", "create", "-d", "bridge", "-o", "com.docker.network.bridge.enable_ip_masquerade=true"}
 	if e.Own {
-		if _, err := e.Docker(ctx, append(create, "--subnet", subnet, network)...); err == nil {
-			return nil
+		here, err := net.InterfaceAddrs()
+		if err != nil {
+			return fmt.Errorf("the nodes' network: addresses of this machine: %w", err)
+		}
+		if subnet, ok := freeSubnet(here); ok {
+			if _, err := e.Docker(ctx, append(slices.Clone(create), "--subnet", subnet.String(), network)...); err == nil {
+				return nil
+			}
 		}
 	}
 	if _, err := e.Docker(ctx, append(create, network)...); err != nil {
 		return fmt.Errorf("the nodes' network: %w", err)
 	}
 	return nil
+}
+
+// freeSubnet is the first that this machine has no address in. An engine that was
+// killed leaves its bridge behind, and Docker makes another one of the same
+// addresses beside it, which nothing reaches then.
+func freeSubnet(here []net.Addr) (netip.Prefix, bool) {
+	all := netip.MustParsePrefix(subnets)
+	step := uint32(1) << (32 - subnetBits)
+	for at := all.Addr(); all.Contains(at); {
+		subnet := netip.PrefixFrom(at, subnetBits)
+		if !slices.ContainsFunc(here, func(a net.Addr) bool {
+			of, err := netip.ParsePrefix(a.String())
+			return err == nil && of.Overlaps(subnet)
+		}) {
+			return subnet, true
+		}
+		b := at.As4()
+		at = netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(b[:])+step)))
+	}
+	return netip.Prefix{}, false
 }
 
 func hasNetwork(ctx context.Context, e *engine.Engine) bool {
