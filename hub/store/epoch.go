@@ -21,6 +21,19 @@ func nextEpoch(last, seen int64, now time.Time) (int64, error) {
 	return max(last, seen, now.Unix()) + 1, nil
 }
 
+// beginNext begins the epoch that follows the last.
+func (s *Store) beginNext(seen int64) error {
+	last := int64(0)
+	if n := len(s.spans); n > 0 {
+		last = s.spans[n-1].Epoch.Number
+	}
+	number, err := nextEpoch(last, seen, time.Now())
+	if err != nil {
+		return err
+	}
+	return s.begin(number)
+}
+
 // begin makes an epoch durable that starts after the store's head. Open and the committer alone call it.
 func (s *Store) begin(number int64) error {
 	id := make([]byte, 16)

@@ -22,12 +22,13 @@ import (
 //	log.db                                what was written, until rows.db has it
 //	├─ meta
 //	│  ├─ schema  uint16
-//	│  └─ store   16 random bytes, the same in both files
+//	│  ├─ store   16 random bytes, the same in both files
+//	│  └─ sum     8 bytes, over everything else in the file (sum.go)
 //	└─ log        revision (8 bytes) → [Record]; no gaps; the last one always stays
 //
 //	rows.db                               the newest rows as of meta/head, and what memory does not hold
 //	├─ meta
-//	│  ├─ schema, store
+//	│  ├─ schema, store, sum
 //	│  └─ head    revision (8 bytes): everything up to here is in this file
 //	├─ rows
 //	│  └─ tenants, clusters, tokens, jobs, assignments, orders       key → [revision, Row]
@@ -58,6 +59,7 @@ const (
 	metaSchema = "schema"
 	metaStore  = "store"
 	metaHead   = "head"
+	metaSum    = "sum"
 )
 
 // lockTimeout is how long Open waits for another process to let go of a file.
@@ -84,12 +86,26 @@ func guarded(path string, fn func() error) (err error) {
 }
 
 // openFile opens one of the two files of an existing store, after a look at every page of it.
-func openFile(ctx context.Context, path string) (db *bbolt.DB, err error) {
+func openFile(ctx context.Context, path string) (*bbolt.DB, error) {
 	if err := look(path); err != nil {
 		return nil, err
 	}
+	return openBolt(ctx, path, bbolt.Open)
+}
+
+type opener = func(path string, mode os.FileMode, o *bbolt.Options) (*bbolt.DB, error)
+
+// openBolt opens a file with bbolt's Open, or leaves it unlocked.
+func openBolt(ctx context.Context, path string, open opener) (db *bbolt.DB, err error) {
+	var held *os.File
+	options := boltOptions()
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		f, err = os.OpenFile(name, flag, mode)
+		held = f
+		return f, err
+	}
 	err = guarded(path, func() error {
-		if db, err = bbolt.Open(path, 0o600, boltOptions()); err != nil {
+		if db, err = open(path, 0o600, options); err != nil {
 			return err
 		}
 		return db.View(func(tx *bbolt.Tx) error {
@@ -110,8 +126,13 @@ func openFile(ctx context.Context, path string) (db *bbolt.DB, err error) {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("%w: %s", ErrLocked, filepath.Dir(path))
 	}
-	if db != nil {
-		_ = db.Close() // what is wrong with it is told already
+	switch { // what is wrong with it is told already
+	case db != nil:
+		_ = db.Close()
+	case held != nil:
+		// A panic of bbolt leaves the file open and mapped, and a map keeps the lock even of a closed file.
+		_ = unix.Flock(int(held.Fd()), unix.LOCK_UN)
+		_ = held.Close()
 	}
 	return nil, damaged(path, err)
 }
@@ -126,7 +147,8 @@ func look(path string) error {
 		return damaged(path, err)
 	}
 	defer f.Close() // releases the lock too
-	if info, err := f.Stat(); err != nil || info.Size() == 0 {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
 		// bbolt would make a new store of it, and a hub that knows nothing must not come up by mistake.
 		return damaged(path, errors.Join(errors.New("is empty"), err))
 	}
@@ -134,7 +156,7 @@ func look(path string) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("%w: %s", ErrLocked, filepath.Dir(path))
 	}
-	if err := inspect(f); err != nil {
+	if err := inspect(f, info.Size()); err != nil {
 		return damaged(path, err)
 	}
 	return nil
@@ -187,17 +209,17 @@ func createFile(path string, id []byte, buckets []string) error {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	err = update(db, func(w *writing) error {
 		for _, name := range buckets {
-			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+			if _, err := w.create(name); err != nil {
 				return err
 			}
 		}
-		meta, err := tx.CreateBucket([]byte(bucketMeta))
+		meta, err := w.create(bucketMeta)
 		if err != nil {
 			return err
 		}
-		return errors.Join(meta.Put([]byte(metaSchema), []byte{0, Schema}), meta.Put([]byte(metaStore), id))
+		return errors.Join(meta.put([]byte(metaSchema), []byte{0, Schema}), meta.put([]byte(metaStore), id))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
@@ -222,11 +244,11 @@ func identity(db *bbolt.DB, buckets ...string) (id string, err error) {
 			}
 		}
 		meta := tx.Bucket([]byte(bucketMeta))
-		s := meta.Get([]byte(metaSchema))
-		if len(s) != 2 {
+		v := schemaOf(meta.Get([]byte(metaSchema)))
+		if v == 0 {
 			return errors.New("not a store's file: no schema")
 		}
-		if v := int(s[0])<<8 | int(s[1]); v > Schema {
+		if v > Schema {
 			return fmt.Errorf("schema %d, written by a newer version; this one reads up to %d", v, Schema)
 		}
 		id = hex.EncodeToString(meta.Get([]byte(metaStore)))

@@ -3,6 +3,7 @@ package store
 import (
 	"compress/gzip"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,16 +19,38 @@ var updateGolden = flag.Bool("update", false, "write the golden database of the 
 
 // The database of each released schema opens for ever. Made with -update once; after that its bytes are not ours to change.
 func TestDatabasesOfEachSchemaOpen(t *testing.T) {
-	dir := filepath.Join("testdata", "schema1")
 	if *updateGolden {
-		makeGolden(t, dir)
+		makeGolden(t, filepath.Join("testdata", fmt.Sprintf("schema%d", Schema)))
 	}
-	to := t.TempDir()
-	for _, name := range []string{logFile, rowsFile} {
-		unpack(t, filepath.Join(dir, name+".gz"), filepath.Join(to, name))
+	for schema := 1; schema <= Schema; schema++ {
+		t.Run(fmt.Sprint(schema), func(t *testing.T) {
+			dir := t.TempDir()
+			for _, name := range []string{logFile, rowsFile} {
+				unpack(t, filepath.Join("testdata", fmt.Sprintf("schema%d", schema), name+".gz"), filepath.Join(dir, name))
+			}
+			for range 2 { // the second time what the first made of it
+				golden(t, dir)
+			}
+		})
 	}
-	s := start(t, Options{Dir: to})
+}
+
+// golden checks what makeGolden made, after any number of starts.
+func golden(t *testing.T, dir string) {
+	t.Helper()
+	s := start(t, Options{Dir: dir})
 	defer s.stop(t)
+	for name, db := range map[string]*bbolt.DB{logFile: s.log.(*boltLog).db, rowsFile: s.rows.db} {
+		err := db.View(func(tx *bbolt.Tx) error {
+			if b := tx.Bucket([]byte(bucketMeta)); schemaOf(b.Get([]byte(metaSchema))) != Schema || len(b.Get([]byte(metaSum))) != 8 {
+				t.Errorf("%s was not brought to schema %d", name, Schema)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	v := s.View()
 	j, ok := v.JobByName("default", "clicks")
 	if !ok || j.Generation != 2 || j.Spec.Jar.Args[1] != "100" || j.Spec.TaskManager.Memory != "1Gi" || j.Labels["team"] != "web" {
@@ -61,7 +84,7 @@ func TestDatabasesOfEachSchemaOpen(t *testing.T) {
 	if _, ok, err := s.Stub("c1", "old"); !ok || err != nil {
 		t.Errorf("stub: %v, %v", ok, err)
 	}
-	if spans := s.Ancestry(); len(spans) != 2 || spans[0].First != 1 || spans[0].Last != 4 {
+	if spans := s.Ancestry(); len(spans) < 2 || spans[0].First != 1 || spans[0].Last != 4 {
 		t.Errorf("ancestry: %+v", spans)
 	}
 }

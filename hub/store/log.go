@@ -87,17 +87,17 @@ func (l *boltLog) read(after Revision, n int) (batch []Record, err error) {
 
 func (l *boltLog) Append(_ context.Context, after Revision, records []Record) (Revision, error) {
 	head := after
-	err := l.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(bucketLog))
-		b.FillPercent = 1 // only ever appended
-		if k, _ := b.Cursor().Last(); fromBE8[Revision](k) != after {
+	err := update(l.db, func(w *writing) error {
+		b := w.bucket(bucketLog)
+		b.raw.FillPercent = 1 // only ever appended
+		if k, _ := b.raw.Cursor().Last(); fromBE8[Revision](k) != after {
 			return fmt.Errorf("%w: %d, not %d", errMoved, fromBE8[Revision](k), after)
 		}
 		for _, r := range records {
 			if head++; r.Revision != head {
 				return fmt.Errorf("revision %d cannot follow %d", r.Revision, head-1)
 			}
-			if err := b.Put(be8(head), r.encode()); err != nil {
+			if err := b.put(be8(head), r.encode()); err != nil {
 				return err
 			}
 		}
@@ -154,10 +154,10 @@ func (l *boltLog) Trim(ctx context.Context, upTo Revision) error {
 	l.mu.Unlock()
 	for ctx.Err() == nil {
 		n := 0
-		err := l.db.Update(func(tx *bbolt.Tx) error {
-			c := tx.Bucket([]byte(bucketLog)).Cursor()
-			for k, _ := c.First(); k != nil && fromBE8[Revision](k) <= upTo && n < trimBatch; k, _ = c.First() {
-				if err := c.Delete(); err != nil {
+		err := update(l.db, func(w *writing) error {
+			b := w.bucket(bucketLog)
+			for k := b.first(); k != nil && fromBE8[Revision](k) <= upTo && n < trimBatch; k = b.first() {
+				if err := b.delete(k); err != nil {
 					return err
 				}
 				n++

@@ -10,8 +10,11 @@ import (
 )
 
 // Schema is the version of everything this package writes: frames, buckets, headers. A golden database of each released
-// one stays in testdata. Forward only: a newer one is refused.
-const Schema = 1
+// one stays in testdata. Forward only: a newer one is refused, an older one is brought to this one by Open.
+//
+//	1  the first
+//	2  each file has a sum (sum.go)
+const Schema = 2
 
 // Row is one row of a write, as the log and rows.db have it.
 type Row struct {

@@ -77,10 +77,10 @@ func (r *rowsDB) move(records []Record) error {
 	}
 	rows := map[[2]string]newest{}
 	head := r.head
-	err := r.db.Update(func(tx *bbolt.Tx) error {
+	err := update(r.db, func(w *writing) error {
 		for _, rec := range records {
 			for _, row := range rec.Rows {
-				if err := moveToDisk(tx, rec.Revision, row); err != nil {
+				if err := moveToDisk(w, rec.Revision, row); err != nil {
 					return fmt.Errorf("revision %d: %w", rec.Revision, err)
 				}
 				if slices.Contains(memoryTables, row.Table) {
@@ -97,20 +97,20 @@ func (r *rowsDB) move(records []Record) error {
 			return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(a.Key, b.Key))
 		})
 		for _, n := range sorted {
-			b, err := tx.Bucket([]byte(bucketRows)).CreateBucketIfNotExists([]byte(n.Table))
+			b, err := w.bucket(bucketRows).create(n.Table)
 			if err != nil {
 				return err
 			}
 			if n.Deleted {
-				err = b.Delete([]byte(n.Key))
+				err = b.delete([]byte(n.Key))
 			} else {
-				err = b.Put([]byte(n.Key), encodeRow(n.rev, n.Row))
+				err = b.put([]byte(n.Key), encodeRow(n.rev, n.Row))
 			}
 			if err != nil {
 				return err
 			}
 		}
-		return tx.Bucket([]byte(bucketMeta)).Put([]byte(metaHead), be8(head))
+		return w.bucket(bucketMeta).put([]byte(metaHead), be8(head))
 	})
 	if err != nil {
 		return err
@@ -120,58 +120,55 @@ func (r *rowsDB) move(records []Record) error {
 }
 
 // moveToDisk keeps of a row what memory does not: audit, stubs, the history of specs.
-func moveToDisk(tx *bbolt.Tx, rev Revision, row Row) error {
+func moveToDisk(w *writing, rev Revision, row Row) error {
 	switch row.Table {
 	case tableAudit:
-		b := tx.Bucket([]byte(bucketAudit))
-		b.FillPercent = 1
-		if k, _ := b.Cursor().First(); k != nil && fromBE8[Revision](k) <= rev-maxAudit {
-			if err := b.Delete(k); err != nil {
+		b := w.bucket(bucketAudit)
+		b.raw.FillPercent = 1
+		if k := b.first(); k != nil && fromBE8[Revision](k) <= rev-maxAudit {
+			if err := b.delete(k); err != nil {
 				return err
 			}
 		}
-		return b.Put(be8(rev), encodeRow(rev, row))
+		return b.put(be8(rev), encodeRow(rev, row))
 	case tableStubs:
-		return tx.Bucket([]byte(bucketStubs)).Put([]byte(row.Key), encodeRow(rev, row))
+		return w.bucket(bucketStubs).put([]byte(row.Key), encodeRow(rev, row))
 	case tableJobs:
-		return moveSpec(tx.Bucket([]byte(bucketHistory)), rev, row)
+		return moveSpec(w.bucket(bucketHistory), rev, row)
 	}
 	return nil
 }
 
-func moveSpec(history *bbolt.Bucket, rev Revision, row Row) error {
+func moveSpec(history *bucket, rev Revision, row Row) error {
 	if row.Deleted {
-		if err := history.DeleteBucket([]byte(row.Key)); err != nil && history.Bucket([]byte(row.Key)) != nil {
-			return err
-		}
-		return nil
+		return history.drop(row.Key)
 	}
 	var j Job
 	if err := json.Unmarshal(row.Header, &j); err != nil {
 		return fmt.Errorf("job %s: %w", row.Key, err)
 	}
-	b, err := history.CreateBucketIfNotExists([]byte(row.Key))
+	b, err := history.create(row.Key)
 	if err != nil {
 		return err
 	}
-	if k, _ := b.Cursor().First(); k != nil && fromBE8[int64](k) <= int64(j.Generation)-maxSpecs {
-		if err := b.Delete(k); err != nil {
+	if k := b.first(); k != nil && fromBE8[int64](k) <= int64(j.Generation)-maxSpecs {
+		if err := b.delete(k); err != nil {
 			return err
 		}
 	}
 	generation := be8(int64(j.Generation))
-	if old := b.Get(generation); old != nil {
+	if old := b.raw.Get(generation); old != nil {
 		return nil // the spec of a generation never changes, and its time is when it came
 	}
-	return b.Put(generation, encodeRow(rev, row))
+	return b.put(generation, encodeRow(rev, row))
 }
 
 // expire drops stubs that stood long enough.
 func (r *rowsDB) expire(now time.Time) error {
-	return r.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(bucketStubs))
+	return update(r.db, func(w *writing) error {
+		b := w.bucket(bucketStubs)
 		var old [][]byte
-		err := b.ForEach(func(k, v []byte) error {
+		err := b.raw.ForEach(func(k, v []byte) error {
 			s, err := decodeStub(v)
 			if err == nil && now.Sub(s.At) > stubsStand {
 				old = append(old, bytes.Clone(k))
@@ -179,7 +176,7 @@ func (r *rowsDB) expire(now time.Time) error {
 			return err
 		})
 		for _, k := range old {
-			err = errors.Join(err, b.Delete(k))
+			err = errors.Join(err, b.delete(k))
 		}
 		return err
 	})
@@ -213,20 +210,19 @@ func (r *rowsDB) spans() (spans []Span, err error) {
 
 // putSpans replaces the ancestry's end: the span that ended, if any, and the one that begins.
 func (r *rowsDB) putSpans(spans ...Span) error {
-	return r.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(bucketEpochs))
+	return update(r.db, func(w *writing) error {
+		b := w.bucket(bucketEpochs)
 		for _, s := range spans {
 			payload, err := json.Marshal(s)
 			if err != nil {
 				return err
 			}
-			if err := b.Put(be8(s.Epoch.Number), frame(payload)); err != nil {
+			if err := b.put(be8(s.Epoch.Number), frame(payload)); err != nil {
 				return err
 			}
 		}
-		for b.Inspect().KeyN > maxSpans {
-			k, _ := b.Cursor().First()
-			if err := b.Delete(k); err != nil {
+		for b.raw.Inspect().KeyN > maxSpans {
+			if err := b.delete(b.first()); err != nil {
 				return err
 			}
 		}
@@ -254,11 +250,11 @@ func (r *rowsDB) loadObserved(each func(StatusRow)) error {
 
 // putObserved writes statuses; nil drops one.
 func (r *rowsDB) putObserved(rows map[string]*StatusRow) error {
-	return r.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(bucketObserved))
+	return update(r.db, func(w *writing) error {
+		b := w.bucket(bucketObserved)
 		for uid, row := range rows {
 			if row == nil {
-				if err := b.Delete([]byte(uid)); err != nil {
+				if err := b.delete([]byte(uid)); err != nil {
 					return err
 				}
 				continue
@@ -267,7 +263,7 @@ func (r *rowsDB) putObserved(rows map[string]*StatusRow) error {
 			if err != nil {
 				return fmt.Errorf("status of %s: %w", uid, err)
 			}
-			if err := b.Put([]byte(uid), frame(payload)); err != nil {
+			if err := b.put([]byte(uid), frame(payload)); err != nil {
 				return err
 			}
 		}

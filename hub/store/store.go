@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-memdb"
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,6 +74,18 @@ type Store struct {
 // Open loads the rows, replays the log and durably begins a new epoch. It refuses, with ErrDamaged, a file that is
 // missing, empty, damaged or does not fit the other; with ErrLocked a directory in which another hub runs.
 func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := read(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.beginNext(o.MaxEpochSeen); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return s, nil
+}
+
+// read is all of Open but the new epoch.
+func read(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		dir: o.Dir, logger: o.Logger, mac: o.MAC, minFree: cmp.Or(o.MinFreeBytes, defaultMinFree),
 		free: freeBytes, step: func(string) {},
@@ -106,7 +117,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.faults.log != nil {
 		s.log = o.faults.log(s.log)
 	}
-	if err := s.load(ctx, o.MaxEpochSeen); err != nil {
+	if err := s.load(ctx); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
 	return s, nil
@@ -135,6 +146,9 @@ func (s *Store) openFiles(ctx context.Context) error {
 		err = damaged(logPath, fmt.Errorf("belongs to another hub than %s", rowsFile))
 	}
 	if err == nil {
+		err = errors.Join(upgrade(logDB), upgrade(rowsDB))
+	}
+	if err == nil {
 		var l *boltLog
 		l, logErr = openLog(logDB)
 		s.log = l
@@ -147,8 +161,8 @@ func (s *Store) openFiles(ctx context.Context) error {
 	return nil
 }
 
-// load brings everything into memory and begins the epoch.
-func (s *Store) load(ctx context.Context, seen int64) error {
+// load brings everything into memory.
+func (s *Store) load(ctx context.Context) error {
 	db, err := newMemory()
 	if err != nil {
 		return err
@@ -184,15 +198,7 @@ func (s *Store) load(ctx context.Context, seen int64) error {
 	if err != nil {
 		return damaged(rowsPath, err)
 	}
-	last := int64(0)
-	if n := len(s.spans); n > 0 {
-		last = s.spans[n-1].Epoch.Number
-	}
-	number, err := nextEpoch(last, seen, time.Now())
-	if err != nil {
-		return err
-	}
-	return s.begin(number)
+	return nil
 }
 
 func (s *Store) fillFeeds() {
