@@ -160,7 +160,7 @@ func (b *backend) put(ctx context.Context, h *held) error {
 			b.log.Warn("FlinkJob was deleted by somebody else; written again", telemetry.KeyUID, h.uid)
 			h.obj = nil
 		default:
-			return fmt.Errorf("write FlinkJob %s: %w", h.name, err)
+			return fmt.Errorf("write FlinkJob %s: %w", h.name, unknown(err))
 		}
 	}
 

@@ -75,7 +75,7 @@ func (b *backend) listWatch() *cache.ListWatch {
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			l, err := b.jobs.List(ctx, o)
 			if err != nil {
-				b.log.Warn("FlinkJob objects cannot be listed", telemetry.Err(err))
+				b.log.Warn("FlinkJob objects cannot be listed", telemetry.Err(unknown(err)))
 			}
 
 			return l, err

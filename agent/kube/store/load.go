@@ -68,7 +68,7 @@ func (b *backend) list(ctx context.Context) (map[string]*flinkJob, string, error
 		cancel()
 		switch {
 		case apierrors.IsNotFound(err):
-			return nil, "", fmt.Errorf("%w (%w)", ErrNoCRD, err)
+			return nil, "", unknown(err)
 		case apierrors.IsForbidden(err):
 			return nil, "", fmt.Errorf("list FlinkJob objects: %w; the chart's Role waterwheel-agent allows it", err)
 		case err != nil:
@@ -85,6 +85,16 @@ func (b *backend) list(ctx context.Context) (map[string]*flinkJob, string, error
 			return out, l.GetResourceVersion(), nil
 		}
 	}
+}
+
+// unknown says of an answer that there is no such thing whether that is FlinkJob itself.
+func unknown(err error) error {
+	said, ok := errors.AsType[*apierrors.StatusError](err)
+	if ok && apierrors.IsNotFound(err) && said.ErrStatus.Details != nil && said.ErrStatus.Details.Name == "" {
+		return fmt.Errorf("%w (%w)", ErrNoCRD, err)
+	}
+
+	return err
 }
 
 // adopt takes an object that is met for the first time into the jobs on record, or says why not.

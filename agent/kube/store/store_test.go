@@ -524,8 +524,8 @@ func TestTheCRDIsDeletedAndComesBack(t *testing.T) {
 	save(t, s, "a", memory(1, 1))
 	save(t, s, "b", memory(3, 7))
 	uninstall(t)
-	if err := s.SaveMemory(t.Context(), "a", memory(2, 2)); err == nil {
-		t.Error("a memory was put on record where there are no records")
+	if err := s.SaveMemory(t.Context(), "a", memory(2, 2)); !errors.Is(err, ErrNoCRD) {
+		t.Errorf("a memory where there are no records: %v, want ErrNoCRD", err)
 	}
 	install(t)
 	await(t, "records are served again", func() bool { _, err := s.Jobs(t.Context()); return err == nil })
