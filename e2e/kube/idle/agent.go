@@ -65,10 +65,7 @@ func serve(ctx context.Context, kubeconfig, others string, n int) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	orders := scene.Orders(n, flink.UpgradeSavepoint)
 	seen := newCensus(n, os.Stdout)
-	turn := lease.Config{
-		API: api, Namespace: scene.Own, Identity: "idle", Logger: log,
-		Duration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, // as the chart has it
-	}
+	turn := lease.Config{API: api, Namespace: scene.Own, Identity: "idle", Logger: log} // renewed as often as the chart has it
 	return lease.Run(ctx, turn, func(ctx context.Context) (err error) {
 		a, err := scene.NewAgent(ctx, scene.Config{
 			API: api, Place: scene.Place(root), Seen: seen.see, Logger: log,
