@@ -22,7 +22,7 @@ var kubeLines = []string{
 	"wait jm ImagePull: no such image", "wait jm Unschedulable: no node has room", "wait jm", "wait tm Unschedulable: no node has room", "wait tm",
 	"drift Service j1-t1-r1-rest is missing", "fault fights Service j1-t1-r1-rest is missing", "hold alice", "unhold", "unhold",
 	"fault preflight com.example.Main: no", "fault ensure 3", "fault submit java.util.concurrent.TimeoutException: ask timed out",
-	"fault answer", "fault start-fails com.example.Odd: who knows", "fault savepoints 2", "fault savepoint-hangs", "fault undead",
+	"fault answer", "fault start-fails com.example.Odd: who knows", "fault vain com.example.Denied: not with these", "fault savepoints 2", "fault savepoint-hangs", "fault undead",
 	"fault crash before", "fault crash before", "fault crash after", "fault crash after", "fault late 45s", "fault stuck", "fault forgets",
 	"fault cancel-hangs", "fault swallows", "cancel", "finish", "fault off", "fault off",
 }

@@ -19,6 +19,8 @@ const (
 	proofLimit  = 5 * time.Second        // Flink's word on where a job came from may be this much later than its tasks
 	stopLimit   = 15 * time.Minute       // a savepoint that takes longer is told as a trouble
 	stuckLimit  = 20 * time.Second       // an edit waits this long for tasks to run before it does without a savepoint
+	vainFor     = 5 * time.Minute        // a start that fails again and again inside Flink is replaced after so long, at first
+	vainMost    = time.Hour              // and after so long at most
 	cancelLimit = 30 * time.Second       // then the processes are ended
 	provenFor   = 10 * time.Minute       // a run that lasted this long clears the failure count
 	calmFor     = time.Minute            // so does one that lasted this long and then lost its processes: that is no crash loop

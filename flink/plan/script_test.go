@@ -395,6 +395,8 @@ func (s *script) setFault(rest string) error {
 		f.restore = &arg
 	case "start-fails":
 		f.startFails = cause(arg)
+	case "vain": // tasks are deployed again and again and never run
+		f.vain = cause(arg)
 	case "savepoints":
 		n, err := strconv.Atoi(arg)
 		f.saveFails = n

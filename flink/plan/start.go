@@ -444,6 +444,10 @@ func (p *pass) deploying(c *RunRecord, s flink.RunObserved) Plan {
 		return pl
 	}
 	j := s.REST.Job
+	if p.inVain(c, *j) {
+		p.failedStart()
+		return p.cancel(c, "Ends run %s, whose job does not come up since %s, for another one with fresh processes: %s", c.Run, age(p.now.Sub(c.PhaseSince)), bounded(j.Cause.String()))
+	}
 	msg := fmt.Sprintf("Run %s is %s, %d of %d tasks running, %s", c.Run, j.State, j.TasksRunning, j.TasksTotal, p.reason(c))
 	if j.State == flink.JobCreated && p.now.Sub(c.PhaseSince) > stuckLimit {
 		msg = fmt.Sprintf("Run %s waits for slots since %s: %d of %d free", c.Run, age(p.now.Sub(c.PhaseSince)), s.REST.SlotsFree, s.REST.SlotsTotal)
@@ -452,6 +456,14 @@ func (p *pass) deploying(c *RunRecord, s flink.RunObserved) Plan {
 		msg += "; last failure: " + j.Cause.String() + lastWords(s, *j.Cause)
 	}
 	return p.wait(Starting, p.state(c), quick, "%s", msg)
+}
+
+// inVain reports whether a job that never ran fails again and again inside Flink, for longer than the starts before it
+// were given. Its processes may have been started with what does not hold any more: a container keeps the credentials of
+// its start.
+func (p *pass) inVain(c *RunRecord, j flink.JobObserved) bool {
+	fails := j.State == flink.JobRestarting || j.State == flink.JobFailing
+	return c.HA && fails && j.Cause != nil && c.RunningAt.IsZero() && p.now.Sub(c.PhaseSince) >= backoff(p.m.Failures+1, vainFor, vainMost)
 }
 
 // restoredWrong stops a run that came back from elsewhere than intended (L6) and asks.

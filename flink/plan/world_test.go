@@ -59,6 +59,7 @@ type faults struct {
 	twoJobs    bool           // next submit starts the job and is refused: a second execute()
 	restore    *string        // next submit restores from here instead
 	startFails *flink.Cause   // every job handed in fails before its tasks run, while set
+	vain       *flink.Cause   // every job handed in is deployed again and again, and never runs, while set
 	saveFails  int            // so many savepoints fail
 	saveStuck  bool           // savepoints stay in progress
 	unreadable string         // listing the state storage fails, while set
@@ -250,6 +251,9 @@ func (w *world) tick(r *run, step time.Duration) {
 		case w.fault.startFails != nil && j.state == flink.JobCreated:
 			j.become(flink.JobFailed, w.now)
 			j.cause = w.fault.startFails
+		case w.fault.vain != nil:
+			j.become(flink.JobRestarting, w.now)
+			j.cause = w.fault.vain
 		case w.fault.stuck && j.state == flink.JobRestarting:
 		case r.slots(w.now) && age >= deployTime:
 			j.become(flink.JobRunning, w.now)
