@@ -67,9 +67,6 @@ func (e *ensuring) do(ctx context.Context) error {
 	}
 	// What pods need before the pods themselves.
 	var before, pods []func(context.Context) error
-	if e.wantsSecret() {
-		before = append(before, func(ctx context.Context) error { return e.createSecret(ctx, e.launch, e.place, anchor) })
-	}
 	for _, want := range found.objects {
 		drift, err := e.drift(e.space, want)
 		if err != nil {
@@ -84,6 +81,10 @@ func (e *ensuring) do(ctx context.Context) error {
 		} else {
 			before = append(before, put)
 		}
+	}
+	// Who deletes one object may have deleted the Secret too, which no watch shows.
+	if len(before)+len(pods) > 0 || e.podsMissSecret() {
+		before = append(before, func(ctx context.Context) error { return e.createSecret(ctx, e.launch, e.place, anchor) })
 	}
 	if err := together(ctx, before); err != nil {
 		return err
@@ -117,12 +118,8 @@ func together(ctx context.Context, all []func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
-// wantsSecret reports whether the run's Secret may be missing: its pods are made
-// after it, so it was there once if they are.
-func (e *ensuring) wantsSecret() bool {
-	if _, _, ok := e.space.live("Deployment", render.JobManagerName(e.launch.Run)); !ok {
-		return true
-	}
+// podsMissSecret reports whether pods say that the run's Secret is missing.
+func (e *ensuring) podsMissSecret() bool {
 	return slices.ContainsFunc(e.space.seen(e.launch.Run.UID), func(x *seen) bool {
 		return x.run == e.launch.Run && e.secretMissing(x)
 	})

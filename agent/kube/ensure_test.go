@@ -293,6 +293,31 @@ func TestTheRunsSecretIsMadeAndNeverRead(t *testing.T) {
 	}
 }
 
+// No watch shows a Secret: who deleted another object of the run may have deleted that too, while its pods are there.
+func TestTheSecretIsPutBackWithWhateverElseIs(t *testing.T) {
+	c := newCluster(t)
+	a := c.agent(c.config())
+	l := launchOf(uid(1), 1)
+	a.ensure(l)
+	secret, service := render.RESTName(l.Run), render.RESTName(l.Run)
+	if err := c.admin.CoreV1().Secrets(c.namespace).Delete(t.Context(), secret, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.admin.CoreV1().Services(c.namespace).Delete(t.Context(), service, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("the Service is missed", func() string {
+		if o, _ := a.look(l.Run); len(o.Drift) == 0 {
+			return "nothing is"
+		}
+		return ""
+	})
+	a.ensure(l)
+	if _, err := c.admin.CoreV1().Secrets(c.namespace).Get(t.Context(), secret, metav1.GetOptions{}); err != nil {
+		t.Errorf("the Secret after all was put back: %v", err)
+	}
+}
+
 // bareDeployment is the least that is taken for one.
 func bareDeployment() *appsv1.Deployment {
 	labels := map[string]string{"a": "b"}
