@@ -96,6 +96,10 @@ func (sn *session) watch() error {
 		lifetime = timer.C
 	}
 	for {
+		// Before each wait, the first too: a ban since the greeting was checked woke nobody.
+		if err := sn.srv.allowed(sn.peer); err != nil {
+			return err
+		}
 		select {
 		case <-sn.ctx.Done():
 			return context.Cause(sn.ctx)
@@ -109,9 +113,6 @@ func (sn *session) watch() error {
 			if silent > silentAfter {
 				return unavailable("agent is silent", context.DeadlineExceeded)
 			}
-		}
-		if err := sn.srv.allowed(sn.peer); err != nil {
-			return err
 		}
 	}
 }
