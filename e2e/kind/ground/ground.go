@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -194,9 +196,14 @@ func (g *ground) crash(ctx context.Context, run flink.Run, r *result) error {
 	return err
 }
 
-// finish stops the job, kills the JobManager again, and watches that nothing runs.
+// finish stops the job, kills the JobManager again, and watches that nothing runs. Flink says FINISHED a moment before it
+// has put that on record for good: a JobManager of 2.3 that is killed in between runs nothing either, but ends again and
+// again at its start.
 func (g *ground) finish(ctx context.Context, run flink.Run) error {
 	if _, err := g.stop(ctx, run); err != nil {
+		return err
+	}
+	if _, err := g.await(ctx, run, "", "put its end on record", func(flink.REST) (bool, error) { return g.ended(run) }); err != nil {
 		return err
 	}
 	if err := g.killJobManager(ctx, run); err != nil {
@@ -213,6 +220,19 @@ func (g *ground) finish(ctx context.Context, run flink.Run) error {
 		return time.Now().After(end), nil
 	})
 	return err
+}
+
+// ended reports whether the end of a run's job is on record in its storage.
+func (g *ground) ended(run flink.Run) (bool, error) {
+	file, err := g.store.Path(config.Dirs(g.place.StateRoot, tenant, run).HA + "/job-result-store/" + render.Name(run) + "/" + run.JobID() + ".json")
+	if err != nil {
+		return false, err
+	}
+	_, err = os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // warm renders and applies the next run, and waits until its cluster is there, empty.
